@@ -1,0 +1,87 @@
+"""How commands speak: tables for people on stdout, ``--json`` for scripts, notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from edgepart.errors import EdgepartError
+
+#: adds ``--json`` to a command; the function receives it as ``as_json``
+json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """Print a plain table on stdout: the same characters in a terminal, a pipe and a golden file."""
+    if title:
+        click.echo(title)
+    lines = [list(headers), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    numeric = [bool(rows) and all(re.match(r"^[-+<>≤~]?[\d.]", row[c]) for row in rows) for c in range(len(headers))]
+    for number, line in enumerate(lines):
+        cells = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(line, widths, numeric, strict=True)]
+        click.echo("  " + "  ".join(cells).rstrip())
+        if number == 0:
+            click.echo("  " + "  ".join("-" * width for width in widths))
+
+
+def note(text: str) -> None:
+    """Tell the person at the terminal something that is not the result."""
+    click.echo(text, err=True)
+
+
+def seconds(value: float) -> str:
+    """A duration with three significant digits and its unit."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}" if value < 1000 else f"{value:.0f} s"
+    return f"{value * 1e6:.3g} µs"
+
+
+def size(value: float) -> str:
+    """A number of bytes in decimal units."""
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}" if value < 1000 * factor else f"{value / factor:.0f} {unit}"
+    return f"{value:.0f} B"
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_size(text: str) -> int:
+    """``200MB``, ``1.5 GiB`` or ``1000`` in bytes.
+
+    Raises:
+        EdgepartError: not a number with one of the known units.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].upper() not in _UNITS:
+        raise EdgepartError(f"'{text}' is not a size: expected a number with B, kB, MB, GB, KiB, MiB or GiB, as 200MB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_pairs(option: str, values: Sequence[str]) -> dict[str, str]:
+    """``("mobile=raspberry-pi-4", …)`` as a dict, in order.
+
+    Raises:
+        EdgepartError: a value has no ``=``, an empty side, or a name given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in values:
+        name, separator, value = text.partition("=")
+        if not (separator and name.strip() and value.strip()):
+            raise EdgepartError(f"{option} {text} is not of the form NAME=VALUE")
+        if name.strip() in pairs:
+            raise EdgepartError(f"{option} names '{name.strip()}' twice: give it once")
+        pairs[name.strip()] = value.strip()
+    return pairs

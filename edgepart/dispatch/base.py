@@ -1,0 +1,99 @@
+"""The shape of every dispatch strategy, and what a policy decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepart.dispatch.trace import Trace
+
+#: (T, K): cost of a sample that enters at tier t and leaves at exit k; infinite where k lies below t
+CostTable = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """For each of N samples the tier it entered at and the exit it left at (indices into the trace's)."""
+
+    entry: NDArray[np.int64]
+    exit: NDArray[np.int64]
+
+
+@dataclass
+class State:
+    """What a policy may look at besides the sample: queue levels and link estimates, by tier name."""
+
+    queue: dict[str, int] = field(default_factory=dict)
+    link_s: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sample, told to adaptive policies afterwards."""
+
+    embedding: NDArray[np.float32]
+    entry: int
+    exit: int
+    probabilities: NDArray[np.float64]
+    cost: float
+
+
+class Policy(Protocol):
+    """One setting of a strategy, ready to decide about one sample at a time or about a whole trace.
+
+    Contract (``edgepart.testing.StrategyContract``): :meth:`decide` gives exactly what :meth:`admit` and
+    :meth:`at_exit` give sample by sample, in order, whatever else is in the batch.
+    """
+
+    def admit(self, embedding: NDArray[np.float32], state: State) -> int:
+        """Index of the tier at which the sample enters."""
+        ...
+
+    def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
+        """Whether the sample leaves here; not asked at the last exit, where every sample leaves."""
+        ...
+
+    def observe(self, outcome: Outcome) -> None:
+        """Learn from a sample that has left; nothing for policies that do not adapt."""
+        ...
+
+    def decide(self, trace: Trace) -> Decisions:
+        """The decisions for all samples of a trace, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of a strategy's curve: a readable name and its values."""
+
+    label: str
+    values: tuple[tuple[str, float | int | str], ...]
+
+    def __getitem__(self, name: str) -> float | int | str:
+        return dict(self.values)[name]
+
+
+class Strategy(Protocol):
+    """A dispatch strategy (entry-point group ``edgepart.strategies``).
+
+    Nothing may be learnt from anything but the ``validation`` trace. ``costs`` is the table of the cost model in
+    use; ``grid`` the thresholds the user asked for.
+    """
+
+    name: str
+
+    def fit(self, validation: Trace, costs: CostTable) -> None:
+        """Learn what the strategy learns (centroids, for one) before any setting is made."""
+        ...
+
+    def settings(self, grid: Sequence[float]) -> list[Setting]:
+        """The points of its accuracy-cost curve."""
+        ...
+
+    def policy(self, setting: Setting) -> Policy:
+        """A fresh policy for one setting."""
+        ...

@@ -1,0 +1,157 @@
+"""Files that are never half-written, and the base class of every document edgepart keeps on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgepart.errors import FileError
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; renamed to it on success, removed on any failure."""
+    target = Path(path)
+    _require_parent(target)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private to the user; a result should have ordinary permissions.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; it takes the place of ``path`` on success only."""
+    target = Path(path)
+    _require_parent(target)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        replace_folder(temporary, target)
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Move ``source`` to ``target``; an older ``target`` is kept until the move has succeeded."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if old.exists():
+            os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file; every way it can fail is a :class:`FileError` that names the file."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileError(f"{path} does not exist") from None
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise FileError(f"{path} is not a text file, expected JSON") from None
+    except json.JSONDecodeError as error:
+        raise FileError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}); was it cut short?") from None
+
+
+def sha256(path: str | Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error as one clause: the first field that is wrong and what was expected there."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "top level"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"field '{where}': {first['msg'].removeprefix('Value error, ')}{more}"
+
+
+class Record(BaseModel):
+    """An immutable value; unknown fields are refused, so a misspelt one is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Document(Record):
+    """A :class:`Record` with one versioned JSON file on disk."""
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def save(self, path: str | Path) -> None:
+        """Write the document as readable JSON, atomically.
+
+        Raises:
+            FileError: the folder is missing or the disk is full.
+        """
+        header = {"kind": f"edgepart.{self.kind}", "version": self.version}
+        write_json(path, header | self.model_dump(mode="json", exclude_none=True))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a document back.
+
+        Raises:
+            FileError: no such file, not JSON, another kind or version, or a field that does not validate.
+        """
+        value = read_json(path)
+        kind = value.pop("kind", None) if isinstance(value, dict) else None
+        if kind != f"edgepart.{cls.kind}":
+            raise FileError(f"{path} holds {kind or 'no edgepart document'}, expected edgepart.{cls.kind}")
+        version = value.pop("version", None)
+        if version != cls.version:
+            raise FileError(
+                f"{path} has format version {version}, this edgepart reads version {cls.version}: write it again"
+            )
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise FileError(f"{path} is not a valid {cls.kind}: {explain(error)}") from error
+
+
+def _require_parent(target: Path) -> None:
+    if not target.absolute().parent.is_dir():
+        raise FileError(f"cannot write {target}: the folder {target.absolute().parent} does not exist")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,71 @@
+"""The shipped and the user's own devices, links and prices (``profiles/*/*.yaml``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from edgepart import resources
+from edgepart.errors import FileError
+from edgepart.files import explain
+from edgepart.hardware.device import Device
+from edgepart.hardware.link import Link
+from edgepart.hardware.price import DimecPrice, Price, ServerlessPrice
+
+#: the name that stands for the machine a profile was measured on
+THIS = "this"
+
+
+def devices() -> dict[str, Path]:
+    return resources.listing("profiles/devices", ".yaml")
+
+
+def links() -> dict[str, Path]:
+    return resources.listing("profiles/links", ".yaml")
+
+
+def prices() -> dict[str, Path]:
+    return resources.listing("profiles/prices", ".yaml")
+
+
+def device(name: str) -> Device:
+    """Load a device by name or from the path of a YAML file.
+
+    Raises:
+        UnknownName: no such device; lists the nearest names.
+        FileError: the file is not YAML or a field does not validate.
+    """
+    loaded: Device = _load(resources.find("profiles/devices", ".yaml", name, "device"), TypeAdapter(Device))
+    return loaded
+
+
+def link(name: str) -> Link:
+    """Load a link by name or path; raises as :func:`device`."""
+    loaded: Link = _load(resources.find("profiles/links", ".yaml", name, "link"), TypeAdapter(Link))
+    return loaded
+
+
+def price(name: str) -> ServerlessPrice | DimecPrice:
+    """Load a price by name or path; raises as :func:`device`."""
+    path = resources.find("profiles/prices", ".yaml", name, "price")
+    loaded: ServerlessPrice | DimecPrice = _load(path, TypeAdapter(Price))
+    return loaded
+
+
+def _load(path: Path, adapter: TypeAdapter[Any]) -> Any:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(value, dict):
+        raise FileError(f"{path} holds no fields, expected a YAML mapping as in the shipped profiles")
+    value.setdefault("name", path.name.removesuffix(".yaml"))
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise FileError(f"{path} is not valid: {explain(error)}") from error

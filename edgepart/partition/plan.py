@@ -1,0 +1,177 @@
+"""The Plan: which tier runs which layers, where samples may leave, and what that is predicted to cost."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+from typing import ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from edgepart.errors import PlanError
+from edgepart.files import Document, Record
+from edgepart.graph import Boundary, Graph
+from edgepart.hardware import Device, Link
+
+#: ``split``: a part continues from the activations of the one before (EdgeLessPart).
+#: ``nested``: every tier holds all layers up to its boundary and starts from the raw input (DIMEC-DC).
+Deployment = Literal["split", "nested"]
+
+#: name of the last exit: the network's own classifier
+FINAL = "final"
+
+
+class PlannedExit(Record):
+    """A place inside one tier's part where a head classifies a tensor and the sample may leave."""
+
+    name: str
+    tier: str
+    #: the tensor that the head reads
+    tensor: str
+    #: how many of the tier's own layers have run by then, in topological order
+    depth: int = Field(ge=1)
+    #: predicted seconds on the tier from the start of its work on the sample to this exit, heads not counted
+    compute_s: float = Field(ge=0)
+    #: template and parameters of the head; chosen at the latest by ``build``
+    head: str | None = None
+    parameters: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    #: multiply-accumulates of the head, known once it is built
+    head_macs: int = Field(default=0, ge=0)
+
+
+class TierPlan(Record):
+    """A tier and its part. ``layers`` are the part's own; under ``nested`` the tier also holds all earlier ones."""
+
+    name: str
+    device: Device
+    layers: tuple[str, ...]
+    #: predicted seconds for one sample through everything the tier runs (under ``nested`` from the raw input)
+    compute_s: float = Field(ge=0)
+    parameter_bytes: int = Field(ge=0)
+    activation_bytes: int = Field(ge=0)
+    memory_limit_bytes: int | None = None
+    #: True where the latency was scaled from another device's measurement
+    estimated: bool
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.parameter_bytes + self.activation_bytes
+
+
+class Hop(Record):
+    """What crosses from a tier to the next one: under ``split`` the crossing tensors, under ``nested`` the input."""
+
+    source: str
+    target: str
+    link: Link
+    tensors: tuple[str, ...]
+    bytes: int = Field(ge=0)
+    transfer_s: float = Field(ge=0)
+
+
+class Proof(Record):
+    """How good the placement is: proven optimal, within ``gap`` of a lower bound, or made by a rule or by hand."""
+
+    status: Literal["optimal", "bound", "rule", "by hand"]
+    method: str
+    #: lower bound on the objective; None for rules and by hand
+    bound_s: float | None = None
+    #: (objective - bound) / objective
+    gap: float | None = None
+
+
+class Plan(Document):
+    """Tiers in order from the source of the data to the cloud, each with its part, and the exits inside them."""
+
+    kind: ClassVar[str] = "plan"
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    network: str
+    #: :attr:`Graph.fingerprint` of the network planned for
+    fingerprint: str
+    deployment: Deployment
+    tiers: tuple[TierPlan, ...] = Field(min_length=1)
+    hops: tuple[Hop, ...]
+    #: heads to add, in the order in which a sample meets them; the network's own classifier comes after them
+    exits: tuple[PlannedExit, ...]
+    #: predicted latency of a sample that takes no exit
+    latency_s: float = Field(ge=0)
+    #: predicted latency of running everything on one tier, where that tier can hold it
+    unsplit_s: dict[str, float]
+    proof: Proof
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [tier.name for tier in self.tiers]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two tiers have the same name: {', '.join(names)}")
+        if [(hop.source, hop.target) for hop in self.hops] != list(itertools.pairwise(names)):
+            raise ValueError("the hops do not join the tiers in order")
+        exits = [point.name for point in self.exits]
+        if len(set(exits)) != len(exits) or FINAL in exits:
+            raise ValueError(f"exit names must differ from each other and from '{FINAL}'")
+        places = [(names.index(point.tier), point.depth) for point in self.exits if point.tier in names]
+        if len(places) != len(exits) or places != sorted(places):
+            raise ValueError("exits must lie in known tiers, in the order in which a sample meets them")
+        return self
+
+    @property
+    def tier_names(self) -> tuple[str, ...]:
+        return tuple(tier.name for tier in self.tiers)
+
+    @property
+    def exit_names(self) -> tuple[str, ...]:
+        """All exits in order, the network's own classifier last."""
+        return (*(point.name for point in self.exits), FINAL)
+
+    @property
+    def final_tier(self) -> str:
+        """The tier that runs the network's own classifier: the last one that holds layers."""
+        return next(tier.name for tier in reversed(self.tiers) if tier.layers)
+
+    @property
+    def exit_tiers(self) -> tuple[str, ...]:
+        """The tier of every exit, in the order of :attr:`exit_names`."""
+        return (*(point.tier for point in self.exits), self.final_tier)
+
+    def exits_of(self, tier: str) -> tuple[PlannedExit, ...]:
+        return tuple(point for point in self.exits if point.tier == tier)
+
+    def require(self, graph: Graph) -> None:
+        """Check that this plan is for that network.
+
+        Raises:
+            PlanError: it is for another one.
+        """
+        if graph.fingerprint != self.fingerprint:
+            raise PlanError(
+                f"the plan was made for the network '{self.network}' ({self.fingerprint}), not for '{graph.name}' "
+                f"({graph.fingerprint}): run 'edgepart profile' and 'edgepart partition' on this network"
+            )
+
+    def tier_boundary(self, graph: Graph, tier: str) -> Boundary:
+        """Everything that has run once ``tier`` is done with its part."""
+        held: frozenset[str] = frozenset()
+        for part in self.tiers:
+            held |= frozenset(part.layers)
+            if part.name == tier:
+                break
+        return _closed(graph, held)
+
+    def exit_boundary(self, graph: Graph, point: PlannedExit) -> Boundary:
+        """Everything that has run when the head of ``point`` can answer."""
+        held: frozenset[str] = frozenset()
+        for part in self.tiers:
+            if part.name == point.tier:
+                held |= frozenset(graph.in_order(part.layers)[: point.depth])
+                break
+            held |= frozenset(part.layers)
+        return _closed(graph, held)
+
+
+def _closed(graph: Graph, layers: frozenset[str]) -> Boundary:
+    boundary = graph.boundary(layers)
+    if boundary.layers != layers:
+        missing = graph.in_order(boundary.layers - layers)[0]
+        raise PlanError(f"the plan runs a layer before '{missing}', which it depends on")
+    return boundary

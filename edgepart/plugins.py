@@ -1,0 +1,43 @@
+"""Plug-ins: every family (strategies, cost models, partitioners, frameworks) is one entry-point group."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from edgepart.errors import EdgepartError, UnknownName
+
+GROUPS = {
+    "framework": "edgepart.frameworks",
+    "partitioner": "edgepart.partitioners",
+    "strategy": "edgepart.strategies",
+    "cost model": "edgepart.cost_models",
+}
+
+
+@cache
+def _entries(family: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUPS[family])}
+
+
+def names(family: str) -> tuple[str, ...]:
+    """The names registered in a family, sorted."""
+    return tuple(sorted(_entries(family)))
+
+
+def load(family: str, name: str) -> Any:
+    """The object registered under ``name``.
+
+    Raises:
+        UnknownName: no such plug-in; lists the nearest names.
+        EdgepartError: the plug-in is registered but cannot be imported.
+    """
+    entries = _entries(family)
+    if name not in entries:
+        raise UnknownName(family, name, entries)
+    try:
+        return entries[name].load()
+    except (ImportError, AttributeError) as error:
+        source = entries[name].value
+        raise EdgepartError(f"the {family} '{name}' ({source}) cannot be imported: {error}") from error
