@@ -1,0 +1,131 @@
+"""The one definition of what a placement costs: latency, what crosses each link, memory of each tier.
+
+Latency of one sample under ``split`` is the sum of every layer's latency on its tier plus, for every link that
+something crosses, one round trip and the bytes sent up (:meth:`Link.transfer_s`). A tensor that is read two tiers up
+pays both links and each of them once, however many layers read it there. The inputs of the network are on the first
+tier. The answer's way back is inside the round trips. Under ``nested`` a sample that no lower tier answers costs the
+way of the raw inputs to the last tier that holds layers, and the whole network there.
+
+Memory of a tier is the bytes of the parameters its layers use, each counted once, plus the most bytes of activations
+alive at once (:func:`edgepart.graph.peak_activation_bytes`). A tensor that arrives and is passed on to a higher tier
+stays in memory all the while, whether the tier reads it or not; so do, on a nested tier that another one follows, the
+raw inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgepart.graph import peak_activation_bytes
+from edgepart.partition.problem import Problem
+from edgepart.units import size
+
+#: layer → index of its tier
+TierOf = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a placement costs one sample; per tier, and per hop (one fewer), in order.
+
+    ``compute_s`` of a tier counts everything that it runs: under ``nested`` the whole prefix. ``latency_s`` is that
+    of a sample that takes no early exit.
+    """
+
+    compute_s: tuple[float, ...]
+    crossing: tuple[tuple[str, ...], ...]
+    crossing_bytes: tuple[int, ...]
+    transfer_s: tuple[float, ...]
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a tier needs."""
+
+    parameter_bytes: int
+    activation_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        return self.parameter_bytes + self.activation_bytes
+
+
+def crossing(problem: Problem, tier_of: TierOf) -> tuple[tuple[str, ...], ...]:
+    """The tensors that cross each hop, each named once, in the order of :attr:`Graph.tensors`."""
+    hops: list[list[str]] = [[] for _ in problem.links]
+    last = max(tier_of.values())
+    for tensor in problem.graph.tensors:
+        if not tensor.consumers:
+            continue
+        if problem.deployment == "nested":
+            start, stop = (0, last) if tensor.producer is None else (0, 0)
+        else:
+            start = 0 if tensor.producer is None else tier_of[tensor.producer]
+            stop = max(tier_of[consumer] for consumer in tensor.consumers)
+        for hop in range(start, stop):
+            hops[hop].append(tensor.name)
+    return tuple(tuple(names) for names in hops)
+
+
+def layers_run(problem: Problem, tier_of: TierOf, tier: int) -> tuple[str, ...]:
+    """The layers that a tier runs, in topological order; under ``nested`` the lower tiers' too."""
+    own = [layer.name for layer in problem.graph.layers if tier_of[layer.name] == tier]
+    if problem.deployment == "split" or not own:
+        return tuple(own)
+    return tuple(layer.name for layer in problem.graph.layers if tier_of[layer.name] <= tier)
+
+
+def evaluate(problem: Problem, tier_of: TierOf) -> Costs:
+    """Latency and traffic of a placement."""
+    crossed = crossing(problem, tier_of)
+    sizes = tuple(sum(problem.graph.tensor(name).bytes for name in names) for names in crossed)
+    transfer = tuple(link.transfer_s(sent) for link, sent in zip(problem.links, sizes, strict=True))
+    compute = tuple(
+        sum(tier.latency_s[name] for name in layers_run(problem, tier_of, index))
+        for index, tier in enumerate(problem.tiers)
+    )
+    nested = problem.deployment == "nested"
+    computing = compute[max(tier_of.values())] if nested else sum(compute)
+    return Costs(compute, crossed, sizes, transfer, computing + sum(transfer))
+
+
+def memory(problem: Problem, tier_of: TierOf) -> tuple[Memory, ...]:
+    """Memory of every tier."""
+    graph, crossed, needed = problem.graph, crossing(problem, tier_of), []
+    for index in range(len(problem.tiers)):
+        layers = layers_run(problem, tier_of, index)
+        leaving = crossed[index] if index < len(crossed) else ()
+        held = {name for name in leaving if graph.tensor(name).producer not in layers}
+        needed.append(Memory(graph.parameter_bytes(layers), peak_activation_bytes(graph, layers, held)))
+    return tuple(needed)
+
+
+def excess(problem: Problem, tier_of: TierOf) -> dict[str, int]:
+    """Tier → bytes by which it exceeds its memory limit; empty for a placement that fits."""
+    if all(tier.memory_limit_bytes is None for tier in problem.tiers):
+        return {}
+    over = {}
+    for tier, needed in zip(problem.tiers, memory(problem, tier_of), strict=True):
+        limit = tier.memory_limit_bytes
+        if limit is not None and needed.total_bytes > limit:
+            over[tier.name] = needed.total_bytes - limit
+    return over
+
+
+def describe_excess(problem: Problem, over: Mapping[str, int]) -> str:
+    """``'mobile' needs 212 MB, 12 MB above its limit of 200 MB`` for every tier in ``over``."""
+    clauses = []
+    for tier in problem.tiers:
+        if tier.name in over:
+            limit, more = tier.memory_limit_bytes or 0, over[tier.name]
+            whose = f"the memory of {tier.device.name}," if limit == tier.device.memory_bytes else "its limit of"
+            clauses.append(f"'{tier.name}' needs {size(limit + more)}, {size(more)} above {whose} {size(limit)}")
+    return " and ".join(clauses)
+
+
+def uniform(problem: Problem, tier: int, lowest: Sequence[int], highest: Sequence[int]) -> dict[str, int]:
+    """Every layer on one tier, or as near to it as its pins (see :mod:`edgepart.partition.pins`) allow."""
+    bounds = zip(problem.graph.layers, lowest, highest, strict=True)
+    return {layer.name: min(max(tier, low), high) for layer, low, high in bounds}

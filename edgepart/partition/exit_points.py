@@ -1,0 +1,142 @@
+"""The exits of a placement: which of a part's candidates are used, and what a sample has cost by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edgepart.errors import PlanError
+from edgepart.exits.placement import Candidate, Rule, after, candidates, place
+from edgepart.partition.evaluate import TierOf, layers_run
+from edgepart.partition.plan import FINAL, PlannedExit
+from edgepart.partition.problem import Problem
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Exits by a rule, at most ``most`` a part; or, if ``by_hand`` holds (name or None, module) pairs, after those."""
+
+    rule: Rule
+    most: int
+    by_hand: Sequence[tuple[str | None, str]] = field(default=())
+
+    @classmethod
+    def make(cls, rule: Rule, most: int, exit_after: Mapping[str, str] | Sequence[str]) -> Wanted:
+        """From modules to exit after, or exit name → module."""
+        if isinstance(exit_after, Mapping):
+            return cls(rule, most, tuple(exit_after.items()))
+        return cls(rule, most, tuple((None, module) for module in exit_after))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The layers of one tier, with what has run before them."""
+
+    tier: str
+    layers: tuple[str, ...]
+    before: frozenset[str]
+    places: tuple[Candidate, ...]
+    #: seconds of each layer, and of the other layers that the tier runs first (under ``nested``)
+    time_s: tuple[float, ...]
+    start_s: float
+    final: bool
+
+
+#: a place and, if it was given one by hand, its name
+Chosen = list[tuple[Candidate, str | None]]
+
+
+def plan_exits(problem: Problem, tier_of: TierOf, wanted: Wanted, head: str | None) -> list[PlannedExit]:
+    """The exits of every part, in the order in which a sample meets them.
+
+    Under ``nested`` every tier below the last one that holds layers gets an exit at its end, asked for or not: it can
+    answer nowhere else.
+
+    Raises:
+        UnknownName: no such module.
+        PlanError: an exit cannot sit where it is asked for or needed, or two have the same place or name.
+    """
+    parts = _parts(problem, tier_of)
+    chosen = {part.tier: place(wanted.rule, part.places, part.time_s, wanted.most, part.final) for part in parts}
+    exits: dict[str, Chosen] = {tier: [(each, None) for each in places] for tier, places in chosen.items()}
+    if wanted.by_hand:
+        exits = _by_hand(problem, tier_of, parts, wanted.by_hand)
+    planned: list[PlannedExit] = []
+    for part in parts:
+        here = exits[part.tier]
+        if problem.deployment == "nested" and not part.final:
+            here = _with_end(part, here)
+        planned += _planned(part, here, head)
+    names = [point.name for point in planned]
+    if len(set(names)) < len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise PlanError(f"two exits would be called '{double}': give the one by hand another name")
+    return planned
+
+
+def _parts(problem: Problem, tier_of: TierOf) -> list[_Part]:
+    parts = []
+    for index, tier in enumerate(problem.tiers):
+        layers = tuple(layer.name for layer in problem.graph.layers if tier_of[layer.name] == index)
+        if layers:
+            before = frozenset(layer for layer, where in tier_of.items() if where < index)
+            own = set(layers)
+            first = [name for name in layers_run(problem, tier_of, index) if name not in own]
+            parts.append(
+                _Part(
+                    tier=tier.name,
+                    layers=layers,
+                    before=before,
+                    places=candidates(problem.graph, before, layers),
+                    time_s=tuple(tier.latency_s[name] for name in layers),
+                    start_s=sum(tier.latency_s[name] for name in first),
+                    final=index == max(tier_of.values()),
+                )
+            )
+    return parts
+
+
+def _by_hand(
+    problem: Problem, tier_of: TierOf, parts: Sequence[_Part], asked: Sequence[tuple[str | None, str]]
+) -> dict[str, Chosen]:
+    exits: dict[str, Chosen] = {part.tier: [] for part in parts}
+    for name, module in asked:
+        tier = problem.tiers[max(tier_of[layer] for layer in problem.graph.after(module).layers)].name
+        part = next(each for each in parts if each.tier == tier)
+        where = after(problem.graph, module, part.before, part.layers)
+        if any(where == other for other, _ in exits[tier]):
+            raise PlanError(f"two exits are asked for at the same place, after '{module}': give it once")
+        exits[tier].append((where, name))
+    return {tier: sorted(places, key=lambda pair: pair[0].depth) for tier, places in exits.items()}
+
+
+def _with_end(part: _Part, here: Chosen) -> Chosen:
+    if here and here[-1][0].depth == len(part.layers):
+        return here
+    end = next((each for each in part.places if each.depth == len(part.layers)), None)
+    if end is None:
+        raise PlanError(
+            f"a nested tier answers at its end, but not exactly one feature tensor crosses after '{part.layers[-1]}', "
+            f"where '{part.tier}' ends: split after another module"
+        )
+    return [*here, (end, None)]
+
+
+def _planned(part: _Part, here: Chosen, head: str | None) -> list[PlannedExit]:
+    return [
+        PlannedExit(
+            name=_checked(name or f"{part.tier}-{number}"),
+            tier=part.tier,
+            tensor=where.tensor,
+            depth=where.depth,
+            compute_s=part.start_s + sum(part.time_s[: where.depth]),
+            head=head,
+        )
+        for number, (where, name) in enumerate(here, start=1)
+    ]
+
+
+def _checked(name: str) -> str:
+    if name == FINAL or not name[0].isalnum() or not all(letter.isalnum() or letter in "-_" for letter in name):
+        raise PlanError(f"'{name}' cannot name an exit: use letters, digits, '-' and '_', and not '{FINAL}'")
+    return name

@@ -1,0 +1,31 @@
+"""Placements that cut the topological order: what rules and boundaries given by hand make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgepart.exits.placement import candidates
+from edgepart.graph import Graph
+from edgepart.partition.problem import Problem
+
+
+def cut_points(problem: Problem) -> list[int]:
+    """The prefix lengths at which a rule may cut, from 0 to all layers.
+
+    Every one under ``split``. Under ``nested`` every tier answers at its end, so only where an exit can sit.
+    """
+    graph = problem.graph
+    if problem.deployment == "split":
+        return list(range(len(graph.layers) + 1))
+    return [0, *ends_of_exits(graph), len(graph.layers)]
+
+
+def ends_of_exits(graph: Graph) -> list[int]:
+    """The prefix lengths across which a single feature tensor crosses, each tensor once."""
+    order = tuple(layer.name for layer in graph.layers)
+    return [place.depth for place in candidates(graph, frozenset(), order)]
+
+
+def cut_at(problem: Problem, ends: Sequence[int]) -> dict[str, int]:
+    """Tier k gets the layers from ``ends[k - 1]`` to ``ends[k]`` of the topological order, the last tier the rest."""
+    return {layer.name: sum(index >= end for end in ends) for index, layer in enumerate(problem.graph.layers)}

@@ -1,0 +1,148 @@
+"""Where exits may sit, and where the rules put them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_graphs import graphs, make_graph
+
+from edgepart.errors import PlanError, UnknownName
+from edgepart.exits.placement import Candidate, Rule, after, candidates, place, positions
+from edgepart.graph import Graph
+
+
+def brute_force(graph: Graph, before: frozenset[str], part: list[str]) -> dict[int, str]:
+    """Depth → the only feature tensor that crosses, made in the part, straight from the definition."""
+    found = {}
+    for depth in range(1, len(part) + 1):
+        crossing = graph.crossing(before | frozenset(part[:depth]))
+        features = [name for name in crossing if graph.tensor(name).feature]
+        if len(features) == 1 and graph.tensor(features[0]).producer in part:
+            found[depth] = features[0]
+    return found
+
+
+@settings(max_examples=200)
+@given(graphs(8), st.data())
+def test_candidates_are_where_one_feature_crosses(graph: Graph, data: st.DataObject) -> None:
+    names = [layer.name for layer in graph.layers]
+    wanted = data.draw(st.lists(st.sampled_from(names), max_size=3))
+    before = graph.boundary(wanted).layers if wanted else frozenset()
+    stop = data.draw(st.integers(0, len(names)))
+    part = [name for name in names[:stop] if name not in before]
+    places, expected = candidates(graph, before, part), brute_force(graph, before, part)
+    assert all(expected[each.depth] == each.tensor for each in places)
+    assert {each.tensor for each in places} == set(expected.values())
+    assert len({each.tensor for each in places}) == len(places)
+    assert [each.depth for each in places] == sorted(each.depth for each in places)
+    assert (len(part) in expected) == any(each.depth == len(part) for each in places)
+
+
+def masked_chain() -> Graph:
+    """a → b → (mask) → c → d with a skip from b to d, and a mask that c reads."""
+    return make_graph(
+        [
+            ("a", ["x"], {"a": 4}),
+            ("b", ["a"], {"b": 4}),
+            ("mask", ["m"], {"mask": 4}),
+            ("c", ["b", "mask"], {"c": 4}),
+            ("d", ["c", "b"], {"d": 4}),
+            ("e", ["d"], {"e": 4}),
+        ],
+        {"x": 4, "m": 4},
+        masks=frozenset({"mask"}),
+    )
+
+
+def test_masks_do_not_count_and_skips_do() -> None:
+    places = candidates(masked_chain(), frozenset(), ["a", "b", "mask", "c", "d", "e"])
+    assert places == (Candidate("a", 1), Candidate("b", 2), Candidate("d", 5))
+
+
+def test_a_tensor_that_lasts_to_the_end_of_the_part_is_read_there() -> None:
+    places = candidates(masked_chain(), frozenset(), ["a", "b", "mask"])
+    assert places == (Candidate("a", 1), Candidate("b", 3))
+
+
+def test_an_integer_feature_cannot_be_classified() -> None:
+    graph = masked_chain()
+    text = graph.model_dump()
+    for tensor in text["tensors"]:
+        if tensor["name"] == "b":
+            tensor["dtype"] = "int64"
+    places = candidates(Graph.model_validate(text), frozenset(), ["a", "b", "mask", "c", "d", "e"])
+    assert [each.tensor for each in places] == ["a", "d"]
+
+
+def test_wanted_positions() -> None:
+    assert positions("linear", 4, final=False) == [0.25, 0.5, 0.75, 1.0]
+    assert positions("linear", 3, final=True) == [0.25, 0.5, 0.75]
+    assert positions("pareto", 5, final=False)[3] == pytest.approx(0.2)
+    # the rule again inside the first fifth: 64 % of the exits in the first 4 %
+    assert positions("pareto", 25, final=False)[15] == pytest.approx(0.04)
+    assert positions("pareto", 3, final=False)[-1] == 1.0
+
+
+def evenly(count: int) -> tuple[list[Candidate], list[float]]:
+    return [Candidate(f"t{depth}", depth) for depth in range(1, count + 1)], [1.0] * count
+
+
+def depths(rule: Rule, count: int, layers: int = 20, final: bool = False) -> list[int]:
+    places, time_s = evenly(layers)
+    return [each.depth for each in place(rule, places[: layers - final], time_s, count, final)]
+
+
+def test_linear_is_even_and_ends_at_the_part() -> None:
+    assert depths("linear", 4) == [5, 10, 15, 20]
+    assert depths("linear", 3, final=True) == [5, 10, 15]
+
+
+def test_pareto_is_dense_early_and_distinct() -> None:
+    # .0003, .054, 1 of 20 layers; then .0, .0, .0 , .2 → the next free ones
+    assert depths("pareto", 3) == [1, 2, 20]
+    assert depths("pareto", 5) == [1, 2, 3, 4, 20]
+
+
+def test_none_and_too_few_places() -> None:
+    assert depths("none", 3) == []
+    assert depths("linear", 9, layers=2) == [1, 2]
+    assert place("linear", [], [1.0], 3, final=True) == []
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(["linear", "pareto"]),
+    st.lists(st.integers(0, 9), min_size=1, max_size=15),
+    st.integers(1, 6),
+    st.booleans(),
+    st.data(),
+)
+def test_exits_are_distinct_ordered_and_as_many_as_possible(
+    rule: Rule, time_s: list[int], count: int, final: bool, data: st.DataObject
+) -> None:
+    where = data.draw(st.sets(st.integers(1, len(time_s))))
+    places = [Candidate(f"t{depth}", depth) for depth in sorted(where)]
+    found = [each.depth for each in place(rule, places, [float(s) for s in time_s], count, final)]
+    assert len(set(found)) == len(found) == min(count, len(places))
+    assert found == sorted(found)
+    assert set(found) <= where
+    ends = [depth for depth in where if sum(time_s[:depth]) == sum(time_s) > 0]
+    if not final and ends:
+        assert set(found) & set(ends)
+
+
+def test_by_hand_after_a_module() -> None:
+    graph = masked_chain()
+    assert after(graph, "d", frozenset({"a", "b"}), ["mask", "c", "d", "e"]) == Candidate("d", 3)
+    assert after(graph, "b", frozenset(), ["a", "b", "mask"]) == Candidate("b", 3)
+
+
+def test_by_hand_where_no_exit_can_sit() -> None:
+    graph, part = masked_chain(), ["a", "b", "mask", "c", "d", "e"]
+    with pytest.raises(PlanError, match=r"after 'c': not exactly one feature tensor crosses .* 'a', 'b', 'd'"):
+        after(graph, "c", frozenset(), part)
+    with pytest.raises(PlanError, match="after 'e': the network ends there"):
+        after(graph, "e", frozenset(), part)
+    with pytest.raises(UnknownName, match="unknown module or layer 'z'"):
+        after(graph, "z", frozenset(), part)

@@ -1,0 +1,127 @@
+"""Random placement problems, and a second, slower account of what a placement costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+from random_graphs import graphs
+
+from edgepart.hardware import Device, Link
+from edgepart.partition.evaluate import TierOf
+from edgepart.partition.problem import Problem, Tier
+
+NAMES = ("mobile", "edge", "cloud", "beyond")
+
+
+def make_device(name: str = "tester", memory_bytes: int = 10**9, macs_per_s: float = 1e9) -> Device:
+    return Device(
+        name=name,
+        title=name,
+        tier="cloud",
+        memory_bytes=memory_bytes,
+        macs_per_s=macs_per_s,
+        cores=1,
+        basis="measured",
+        source="test",
+    )
+
+
+def make_link(bits_per_s: float = 8.0, round_trip_s: float = 0.0, name: str = "wire") -> Link:
+    return Link(
+        name=name,
+        title=name,
+        up_bits_per_s=bits_per_s,
+        down_bits_per_s=bits_per_s,
+        round_trip_s=round_trip_s,
+        basis="measured",
+        source="test",
+    )
+
+
+@st.composite
+def problems(
+    draw: st.DrawFn,
+    most_layers: int = 7,
+    limits: bool = True,
+    pins: bool = True,
+    odd: bool = True,
+    tiers: tuple[int, ...] = (2, 2, 3, 3),
+) -> Problem:
+    """Two or three tiers, small whole numbers (so that ties occur), maybe pins and memory limits."""
+    graph = draw(graphs(most_layers, odd))
+    count = draw(st.sampled_from(tiers))
+    whole = sum(graph.parameters.values()) + sum(tensor.bytes for tensor in graph.tensors)
+    some = st.none() | st.integers(0, whole) if limits else st.none()
+    # upper tiers are faster, mostly
+    ranges = ((0, 20), (0, 10), (0, 4), (0, 4))
+    places = tuple(
+        Tier(
+            name=NAMES[index],
+            device=make_device(),
+            latency_s={layer.name: float(draw(st.integers(*ranges[index]))) for layer in graph.layers},
+            memory_limit_bytes=draw(some),
+        )
+        for index in range(count)
+    )
+    links = tuple(
+        make_link(draw(st.sampled_from([1.0, 4.0, 8.0, 80.0])), draw(st.sampled_from([0.0, 1.0, 5.0])))
+        for _ in range(count - 1)
+    )
+    pinned = draw(
+        st.dictionaries(
+            st.sampled_from([layer.name for layer in graph.layers]), st.sampled_from(NAMES[:count]), max_size=2
+        )
+        if pins
+        else st.just({})
+    )
+    return Problem(graph=graph, tiers=places, links=links, pins=pinned)
+
+
+def without_limits(problem: Problem) -> Problem:
+    """The same problem without memory limits."""
+    return replace(problem, tiers=tuple(replace(tier, memory_limit_bytes=None) for tier in problem.tiers))
+
+
+def slow_latency_s(problem: Problem, tier_of: TierOf) -> float:
+    """Latency of a split placement straight from the definition: walk over tiers and links one by one."""
+    total = sum(problem.tiers[tier].latency_s[layer] for layer, tier in tier_of.items())
+    for hop, link in enumerate(problem.links):
+        sent = 0
+        for tensor in problem.graph.tensors:
+            home = 0 if tensor.producer is None else tier_of[tensor.producer]
+            if home <= hop and any(tier_of[reader] > hop for reader in tensor.consumers):
+                sent += tensor.bytes
+        if sent:
+            total += link.round_trip_s + 8 * sent / link.up_bits_per_s
+    return total
+
+
+def slow_memory_bytes(problem: Problem, tier_of: TierOf, tier: int) -> int:
+    """Memory of a tier of a split placement by simulation: run its layers, drop what nobody needs any more."""
+    graph = problem.graph
+    own = [layer for layer in graph.layers if tier_of[layer.name] == tier]
+    names = {name for layer in own for name in layer.parameters}
+
+    def home(tensor: str) -> int:
+        producer = graph.tensor(tensor).producer
+        return 0 if producer is None else tier_of[producer]
+
+    def goes_on(tensor: str) -> bool:
+        return home(tensor) <= tier and any(tier_of[reader] > tier for reader in graph.tensor(tensor).consumers)
+
+    def needed(tensor: str, todo: list[str]) -> bool:
+        made_here = graph.tensor(tensor).producer is not None and home(tensor) == tier
+        answer = made_here and tensor in graph.outputs
+        return goes_on(tensor) or answer or any(reader in todo for reader in graph.tensor(tensor).consumers)
+
+    todo = [layer.name for layer in own]
+    arrived = [t.name for t in graph.tensors if t.producer is None or home(t.name) < tier]
+    present = {name for name in arrived if needed(name, todo)}
+    peak = sum(graph.tensor(name).bytes for name in present)
+    for layer in own:
+        peak = max(peak, sum(graph.tensor(name).bytes for name in present) + layer.activation_bytes)
+        todo.remove(layer.name)
+        present = {name for name in {*present, *layer.outputs} if needed(name, todo)}
+        peak = max(peak, sum(graph.tensor(name).bytes for name in present))
+    return sum(graph.parameters[name] for name in names) + peak

@@ -1,0 +1,96 @@
+"""``edgepart partition`` as a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from random_problems import make_device
+from sample_profiles import encoder_profile
+
+from edgepart.cli import main
+from edgepart.partition import Plan
+
+TIERS = ["--tier", "mobile=raspberry-pi-4", "--tier", "edge=jetson-orin-nano", "--tier", "cloud=this"]
+LINKS = ["--link", "mobile:edge=wifi", "--link", "edge:cloud=4g"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    encoder_profile(make_device("server", macs_per_s=1e11)).save(tmp_path / "profile.json")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return main(["partition", "profile.json", *arguments])
+
+
+def test_prints_the_plan_and_writes_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*TIERS, *LINKS, "--limit", "mobile.memory=200MB", "-o", "plan.json") == 0
+    shown = capsys.readouterr()
+    made = Plan.load(folder / "plan.json")
+    for word in ("raspberry-pi-4", "mobile > edge", "wifi", "all on cloud", "Proven optimal", "estimate", "200 MB"):
+        assert word in shown.out
+    assert all(name in shown.out for name in made.exit_names)
+    assert shown.err == "wrote plan.json\n"
+
+
+def test_json_is_the_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*TIERS, *LINKS, "--json") == 0
+    assert Plan.model_validate(json.loads(capsys.readouterr().out)) == Plan.load(folder / "plan.json")
+
+
+def test_rules_hands_and_nesting(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*TIERS, *LINKS, "--method", "memory-share", "--share", "70%", "--exits", "pareto") == 0
+    assert "Placed by the rule memory-share" in capsys.readouterr().out
+    by_hand = ["--split-after", "mobile=encoder.layer.1", "--split-after", "edge=encoder.layer.3"]
+    assert run(*TIERS, *LINKS, *by_hand, "--deployment", "nested", "--exit-after", "encoder.layer.0") == 0
+    assert "Placed by hand" in capsys.readouterr().out
+    assert Plan.load(folder / "plan.json").exit_names == ("mobile-1", "mobile-2", "edge-1", "final")
+
+
+def test_says_when_nothing_is_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--tier", "mobile=this", "--tier", "cloud=cloud-cpu", "--link", "mobile:cloud=3g") == 0
+    assert "Not split: everything runs on mobile." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "no tiers are given"),
+        (["--tier", "mobile"], "--tier mobile is not of the form NAME=VALUE"),
+        ([*TIERS, "--tier", "cloud=this", *LINKS], "--tier names 'cloud' twice"),
+        ([*TIERS, "--link", "mobile:edge=wifi"], "no link joins edge to cloud"),
+        ([*TIERS, *LINKS, "--limit", "mobile.memory=200MX"], "'200MX' is not a size"),
+        ([*TIERS, *LINKS, "--limit", "mobile.memory=10"], "above its limit of 10 B"),
+        ([*TIERS, *LINKS, "--share", "many"], "--share many is not a share"),
+        ([*TIERS, *LINKS, "--share", "170%"], "memory share 170%"),
+        ([*TIERS, *LINKS, "--share", "70%", "--method", "latency-match"], "--share belongs to --method memory-share"),
+        ([*TIERS, *LINKS, "--objective", "latenzy"], "unknown objective 'latenzy'; did you mean latency?"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_write_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert run(*arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("edgepart: ")
+    assert shown.err.count("\n") == 1
+    assert says in shown.err
+    assert [path.name for path in folder.iterdir()] == ["profile.json"]
+
+
+def test_a_damaged_profile(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (folder / "profile.json").read_text()
+    (folder / "profile.json").write_text(text[: len(text) // 2])
+    assert run(*TIERS, *LINKS) == 2
+    assert "profile.json is not valid JSON" in capsys.readouterr().err
+    (folder / "profile.json").write_text(text.replace('"median_s": 0.001', '"median_s": -1', 1))
+    assert run(*TIERS, *LINKS) == 2
+    assert "profile.json is not a valid profile" in capsys.readouterr().err
+    (folder / "profile.json").unlink()
+    assert run(*TIERS, *LINKS) == 2
+    assert "profile.json does not exist" in capsys.readouterr().err
