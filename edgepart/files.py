@@ -21,7 +21,7 @@ from edgepart.errors import FileError
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; renamed to it on success, removed on any failure."""
     target = Path(path)
-    _require_parent(target)
+    require_parent(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     temporary = Path(name)
@@ -40,7 +40,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it takes the place of ``path`` on success only."""
     target = Path(path)
-    _require_parent(target)
+    require_parent(target)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield temporary
@@ -146,7 +146,12 @@ class Document(Record):
             raise FileError(f"{path} is not a valid {cls.kind}: {explain(error)}") from error
 
 
-def _require_parent(target: Path) -> None:
+def require_parent(target: Path) -> None:
+    """Check, before work whose result goes to ``target``, that it can be written there.
+
+    Raises:
+        FileError: the folder it lies in does not exist.
+    """
     if not target.absolute().parent.is_dir():
         raise FileError(f"cannot write {target}: the folder {target.absolute().parent} does not exist")
 

@@ -15,8 +15,10 @@ Basis = Literal["measured", "data-sheet"]
 class Device(Record):
     """One kind of machine.
 
-    ``macs_per_s`` is the *effective* rate of batch-1 float32 inference (multiply-accumulates of a whole network
-    divided by its latency), not the peak of the data sheet, unless ``basis`` says ``data-sheet``.
+    ``macs_per_s`` is the *effective* rate of batch-1 inference, not a peak: the geometric mean, over the reference
+    networks (MobileNetV2, SqueezeNet, ResNet-50), of multiply-accumulates of the whole network / its latency. The same
+    networks everywhere make the rates of two devices comparable, which is all they are for (``hardware/scaling.py``);
+    runtime and arithmetic stand in ``facts``. Where ``basis`` is ``data-sheet``, ``note`` says what it is instead.
     """
 
     name: str

@@ -10,7 +10,10 @@ from edgepart.files import Record
 
 
 class ServerlessPrice(Record):
-    """Pay per use: memory and processor time in steps, plus a fee per request (EdgeLessPart, section III)."""
+    """Pay per use: memory and processor time in steps, plus a fee per request (EdgeLessPart, section III).
+
+    A GB of memory is 2^30 bytes, as providers bill it.
+    """
 
     model: Literal["serverless"]
     name: str
