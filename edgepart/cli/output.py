@@ -39,22 +39,6 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def seconds(value: float) -> str:
-    """A duration with three significant digits and its unit."""
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}" if value < 1000 else f"{value:.0f} s"
-    return f"{value * 1e6:.3g} µs"
-
-
-def size(value: float) -> str:
-    """A number of bytes in decimal units."""
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= factor:
-            return f"{value / factor:.3g} {unit}" if value < 1000 * factor else f"{value / factor:.0f} {unit}"
-    return f"{value:.0f} B"
-
-
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 

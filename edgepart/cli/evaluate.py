@@ -1,0 +1,129 @@
+"""``edgepart evaluate``: accuracy and cost of every dispatch strategy on labelled data."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgepart.cli.output import json_option, note, print_json, print_table
+from edgepart.errors import EdgepartError
+from edgepart.units import percent
+
+if TYPE_CHECKING:
+    from edgepart.evaluation.report import Report
+
+
+@click.command("evaluate")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--data", metavar="DATA", help="Labelled data: .tsv, .csv, .npz, a folder of images or file.py:function.")
+@click.option("--trace", type=click.Path(path_type=Path), help="A trace recorded earlier, instead of --data.")
+@click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated; all by default.")
+@click.option(
+    "--cost",
+    default="latency",
+    show_default=True,
+    metavar="MODEL",
+    help="latency, price=NAME or dimec; options as a:b=c.",
+)
+@click.option("--gamma", type=float, help="What the cloud charges a sample, in λ, for --cost dimec.")
+@click.option(
+    "--thresholds", metavar="T,T,…", help="Thresholds to try; by default .3 to .9 and finer ones to .001 and .999."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Samples recorded at once."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads that one operation may use while recording.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="The folder to write.",
+)
+@json_option
+def command(
+    bundle: Path,
+    data: str | None,
+    trace: Path | None,
+    strategies: tuple[str, ...],
+    cost: str,
+    gamma: float | None,
+    thresholds: str | None,
+    batch_size: int,
+    threads: int | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Measure accuracy and cost of dispatch strategies.
+
+    Runs the BUNDLE's parts over labelled data, chooses every strategy's settings on the bundle's validation data and
+    reports what they give on yours, with curves, in OUTPUT/report.html and OUTPUT/report.json. The recording is
+    kept in OUTPUT/trace.safetensors: --trace replays other strategies, costs or thresholds from it at once.
+    """
+    from edgepart.evaluation.evaluate import evaluate
+    from edgepart.evaluation.evaluate_traces import THRESHOLDS
+    from edgepart.evaluation.report_page import headline
+
+    if (data is None) == (trace is None):
+        raise EdgepartError("give either --data or --trace (the trace.safetensors of an earlier report)")
+    report = evaluate(
+        bundle,
+        data,
+        trace=trace,
+        strategies=strategies or None,
+        cost=cost,
+        grid=_numbers(thresholds) if thresholds is not None else THRESHOLDS,
+        batch_size=batch_size,
+        threads=threads,
+        output=output,
+        command=shlex.join(["edgepart", *sys.argv[1:]]),
+        gamma=gamma,
+    )
+    if as_json:
+        print_json(report.model_dump(mode="json", exclude_none=True))
+        return
+    _print(report)
+    for warning in report.warnings:
+        note(f"note: {warning}")
+    click.echo(f"\n{headline(report)}\nreport: {output / 'report.html'}")
+
+
+def _print(report: Report) -> None:
+    """The report in short tables."""
+    rows = [(e.name, e.tier, percent(e.accuracy), _cost(report, e.cost)) for e in report.exits]
+    full = report.full_model
+    title = f"full model: accuracy {percent(full.accuracy)}, {_cost(report, full.cost)} a sample\n\nif all left at"
+    print_table(("exit", "tier", "accuracy", "cost"), rows, title)
+    headers = ("strategy", "setting", "accuracy", "cost", "saved", *(f"on {tier.name}" for tier in report.plan.tiers))
+    for drop in report.allowed_drops:
+        lines = [
+            (
+                entry.name,
+                entry.setting,
+                percent(entry.accuracy),
+                _cost(report, entry.cost),
+                percent(entry.saving),
+                *(percent(share, 0) for share in entry.tier_share.values()),
+            )
+            for entry in report.chosen(drop)
+        ]
+        print_table(headers, lines, f"\naccuracy drop of at most {100 * drop:g} % on validation; results on test")
+        for entry in report.unreached:
+            if entry.allowed_drop == drop:
+                click.echo(f"  {entry.name}: no setting keeps that accuracy")
+
+
+def _cost(report: Report, value: float | None) -> str:
+    return "-" if value is None else report.cost_text(value)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(piece) for piece in text.split(",") if piece.strip())
+    except ValueError:
+        raise EdgepartError(f"--thresholds {text} is not a list of numbers such as .3,.5,.9") from None

@@ -1,0 +1,136 @@
+"""From a bundle and labelled data to a report: record once, replay every setting of every strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgepart import plugins
+from edgepart.bundle import Bundle, open_bundle
+from edgepart.bundle.router import router_place
+from edgepart.data.dataset import Dataset
+from edgepart.data.load import load_dataset
+from edgepart.dispatch.base import Strategy
+from edgepart.dispatch.trace import Trace
+from edgepart.errors import BundleError, DataError, FileError
+from edgepart.evaluation import selection
+from edgepart.evaluation.costs import CostModel, Facts, tabulate
+from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on, require_learnable
+from edgepart.evaluation.plots_canvas import require_matplotlib
+from edgepart.evaluation.record import record
+from edgepart.evaluation.report import Report
+from edgepart.evaluation.report_page import write_report
+from edgepart.hardware import Profile
+from edgepart.hardware.scaling import tier_latency_s
+from edgepart.partition.plan import Plan
+
+
+def evaluate(
+    bundle: Bundle | str | Path,
+    data: Dataset | str | Path | None = None,
+    *,
+    trace: Trace | str | Path | None = None,
+    strategies: Sequence[str | Strategy] | None = None,
+    cost: str | CostModel = "latency",
+    grid: Sequence[float] = THRESHOLDS,
+    drops: Sequence[float] = selection.DROPS,
+    batch_size: int = 32,
+    threads: int | None = None,
+    output: str | Path | None = None,
+    command: str = "edgepart.evaluate",
+    **cost_options: object,
+) -> Report:
+    """Measure accuracy and cost of dispatch strategies on labelled data.
+
+    Settings are chosen on the bundle's validation trace; the report's figures are those of ``data``.
+
+    Args:
+        bundle: opened, or its folder
+        data: labelled samples to record, as ``edgepart evaluate --data`` takes them
+        trace: an earlier recording of the same bundle, instead of ``data``
+        strategies: names or objects; all registered ones by default
+        cost: name of a cost model, with options, or the model itself
+        grid: thresholds to try
+        drops: accuracy below the full model's that a setting may lose on validation
+        batch_size: samples recorded at once
+        threads: that one operation may use while recording; None leaves the framework's default
+        output: folder for report.html, report.json, figures and the recorded trace; None writes nothing
+        command: noted in the report
+        cost_options: options of the cost model, such as ``gamma``
+
+    Raises:
+        EdgepartError: bundle, data, strategies, costs or output are not usable, told before anything slow is done.
+    """
+    asked = question(strategies, cost, grid, drops, **cost_options)
+    if output is not None:
+        require_matplotlib()
+        require_replaceable(Path(output))
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.profile)))
+    require_learnable(asked, opened.validation, costs)
+    test, source = _test_trace(opened, data, trace, batch_size, threads)
+    report = report_on(opened.plan, opened.validation, test, asked, costs, source=source, command=command)
+    if output is not None:
+        write_report(output, report, graph=opened.graph, plan=opened.plan, validation=opened.validation, test=test)
+    return report
+
+
+def router_seconds(plan: Plan, profile: Profile | None) -> float:
+    """Predicted seconds that the first tier takes to embed a sample for the router; 0 without a profile."""
+    if profile is None:
+        return 0.0
+    latency_s, _ = tier_latency_s(profile, plan.tiers[0].device)
+    boundary, _ = router_place(profile.graph)
+    return sum(latency_s[layer] for layer in (boundary.layers if boundary else latency_s))
+
+
+def require_replaceable(folder: Path) -> None:
+    """Check that a report may be written there, so that nothing else is ever replaced by one.
+
+    Raises:
+        FileError: the folder holds something that is no report, is a file, or lies in a folder that does not exist.
+    """
+    parent = folder.absolute().parent
+    if not parent.is_dir():
+        raise FileError(f"cannot write {folder}: the folder {parent} does not exist")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
+        raise FileError(f"{folder} holds files that are no report: give a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is a file: give a folder for the report")
+
+
+def _test_trace(
+    bundle: Bundle,
+    data: Dataset | str | Path | None,
+    trace: Trace | str | Path | None,
+    batch_size: int,
+    threads: int | None,
+) -> tuple[Trace, str]:
+    """The trace to report on and the name of its data."""
+    if (data is None) == (trace is None):
+        raise DataError("give either data to record or a trace recorded earlier")
+    if trace is not None:
+        loaded = trace if isinstance(trace, Trace) else Trace.load(trace)
+        _require_same(bundle, loaded)
+        return loaded, "a trace" if isinstance(trace, Trace) else str(trace)
+    if threads is not None:
+        plugins.load("framework", bundle.manifest.framework)().set_threads(threads)
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = load_dataset(str(data), bundle.preprocessing, classes=bundle.classes)
+    return record(bundle, dataset, batch_size=batch_size), dataset.source
+
+
+def _require_same(bundle: Bundle, trace: Trace) -> None:
+    """Check that a trace was recorded with a bundle of the same exits, tiers and classes."""
+    for what, given, expected in (
+        ("exits", trace.exits, bundle.exits),
+        ("tiers", trace.tiers, bundle.plan.tier_names),
+        ("classes", trace.classes, bundle.classes),
+    ):
+        if tuple(given) != tuple(expected):
+            raise BundleError(
+                f"the trace has the {what} {', '.join(given[:8])}, the bundle has {', '.join(expected[:8])}: "
+                "record the data with this bundle"
+            )

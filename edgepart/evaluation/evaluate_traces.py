@@ -1,0 +1,137 @@
+"""From two traces of one plan to a report: settings are chosen on the first, reported on the second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgepart import plugins
+from edgepart.dispatch import options
+from edgepart.dispatch.base import Strategy
+from edgepart.dispatch.trace import Trace
+from edgepart.errors import DispatchError
+from edgepart.evaluation import report_assembly, selection
+from edgepart.evaluation.costs import CostModel, Costs, cost_model
+from edgepart.evaluation.report import DataReport, PlanReport, Report, StrategyReport, Unreached
+from edgepart.partition.plan import Plan
+
+#: EdgeLessPart's .3 … .9, a finer set towards 1 where confidence decides, and one towards 0 where entropy does
+THRESHOLDS = (
+    *(0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25),
+    *(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    *(0.55, 0.65, 0.75, 0.85, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999),
+)
+
+_YARDSTICKS = ("fixed-tier", "oracle", "random")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be found out: strategies under one cost model.
+
+    Attributes:
+        strategies: not yet fitted
+        required: False where a strategy that cannot learn from this bundle is left out with a warning
+        grid: thresholds
+        drops: accuracy that settings may lose on validation
+    """
+
+    strategies: tuple[Strategy, ...]
+    cost: CostModel
+    grid: tuple[float, ...] = THRESHOLDS
+    drops: tuple[float, ...] = selection.DROPS
+    required: bool = True
+
+
+def question(
+    strategies: Sequence[str | Strategy] | None = None,
+    cost: str | CostModel = "latency",
+    grid: Sequence[float] = THRESHOLDS,
+    drops: Sequence[float] = selection.DROPS,
+    **cost_options: object,
+) -> Question:
+    """Strategies and cost model by name, with options as ``cartography:objective=routed`` or ``price=aws-lambda``.
+
+    Raises:
+        UnknownName: no such strategy or cost model; lists the nearest names.
+        DispatchError: an option is wrong or missing, a strategy is named twice, or a threshold is no finite number.
+    """
+    named = plugins.names("strategy") if strategies is None else strategies
+    made = [options.strategy(one) if isinstance(one, str) else one for one in named]
+    if strategies is None:
+        # yardsticks last, wherever strategies are listed
+        made.sort(key=lambda one: (one.name in _YARDSTICKS, not one.deployable, one.name))
+    names = [one.name for one in made]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise DispatchError(f"the strategy '{double}' is named twice: name it once")
+    if not grid or not all(-float("inf") < value < float("inf") for value in grid):
+        raise DispatchError(f"the thresholds are {list(grid)}, expected at least one finite number")
+    model = cost_model(cost, **cost_options) if isinstance(cost, str) else cost
+    return Question(tuple(made), model, tuple(sorted(set(grid))), tuple(sorted(set(drops))), strategies is not None)
+
+
+def require_learnable(asked: Question, validation: Trace, costs: Costs) -> None:
+    """Check that the strategies asked for by name can learn from the validation trace.
+
+    Raises:
+        DispatchError: one lacks what it learns from (training dynamics, for one).
+    """
+    if asked.required:
+        for strategy in asked.strategies:
+            strategy.fit(validation, costs.table)
+
+
+def report_on(
+    plan: Plan, validation: Trace, test: Trace, asked: Question, costs: Costs, *, source: str, command: str
+) -> Report:
+    """The report on two traces of one plan, without any bundle.
+
+    Raises:
+        DispatchError: a strategy that was asked for by name cannot learn from the validation trace.
+    """
+    curves, warnings = _curves(validation, test, asked, costs)
+    if np.array_equal(validation.logits, test.logits):
+        warnings.insert(0, "these are the samples that the settings were chosen on: expect less on new data")
+    outcomes = [
+        report_assembly.choice_report(curve, curve.choices[index], test, costs)
+        for index in range(len(asked.drops))
+        for curve in curves
+    ]
+    chosen = tuple(outcome for outcome in outcomes if isinstance(outcome, StrategyReport))
+    return Report(
+        title=f"edgepart: {plan.network} on {source}",
+        cost_model=asked.cost.name,
+        cost_unit=costs.unit,
+        cost_description=costs.description,
+        full_model=report_assembly.full_model_report(test, costs),
+        exits=report_assembly.exit_reports(plan, validation, test, costs),
+        strategies=chosen,
+        unreached=tuple(outcome for outcome in outcomes if isinstance(outcome, Unreached)),
+        curves=tuple(report_assembly.curve_report(curve) for curve in curves),
+        comparisons=report_assembly.comparison_reports(curves, test),
+        plan=PlanReport.of(plan),
+        data=DataReport(source=source, samples=len(test), validation_samples=len(validation), classes=test.classes),
+        data_map=report_assembly.data_map_report(curves, chosen, validation),
+        warnings=tuple(warnings),
+        provenance=report_assembly.provenance(command),
+    )
+
+
+def _curves(
+    validation: Trace, test: Trace, asked: Question, costs: Costs
+) -> tuple[list[selection.StrategyCurve], list[str]]:
+    """Every strategy on both traces, and what the user should know."""
+    curves, warnings = [], []
+    for strategy in asked.strategies:
+        try:
+            curves.append(selection.evaluate_strategy(strategy, validation, test, costs, asked.grid, asked.drops))
+        except DispatchError as error:
+            if asked.required:
+                raise
+            warnings.append(f"{strategy.name} was left out: {error}")
+            continue
+        warnings.extend(strategy.warnings)
+    return curves, warnings

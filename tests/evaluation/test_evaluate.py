@@ -1,0 +1,262 @@
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from report_samples import chain, plan_for, profile_for, trace_for
+
+from edgepart.bundle.manifest import MANIFEST, Manifest, survey
+from edgepart.cli.evaluate import command
+from edgepart.dispatch.base import Setting
+from edgepart.dispatch.confidence import Confidence
+from edgepart.dispatch.trace import Trace
+from edgepart.errors import BundleError, DataError, DispatchError, EdgepartError, FileError, MissingExtra, UnknownName
+from edgepart.evaluation import evaluate as evaluate_bundle
+from edgepart.evaluation.costs import Costs, tabulate
+from edgepart.evaluation.evaluate import router_seconds
+from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on
+from edgepart.evaluation.report import Report
+from edgepart.partition.plan import Plan
+
+GRAPH = chain(9)
+PLAN = plan_for(GRAPH, (3, 6), [("mobile-1", "mobile", 3), ("edge-1", "edge", 2)])
+
+
+def costs_of(plan: Plan) -> Costs:
+    return tabulate(question().cost, plan)
+
+
+def report_of(validation: Trace, test: Trace, *names: str, plan: Plan = PLAN) -> Report:
+    asked = question(names or None, grid=(0.4, 0.6, 0.8, 0.9, 0.99))
+    return report_on(plan, validation, test, asked, costs_of(plan), source="dev.tsv", command="test")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle without parts: enough to evaluate a trace recorded earlier."""
+    return write_bundle(tmp_path / "bundle", PLAN, trace_for(PLAN, seed=1))
+
+
+def write_bundle(folder: Path, plan: Plan, validation: Trace) -> Path:
+    folder.mkdir()
+    plan.save(folder / "plan.json")
+    GRAPH.save(folder / "graph.json")
+    profile_for(GRAPH).save(folder / "profile.json")
+    validation.save(folder / "validation.trace.safetensors")
+    manifest = Manifest(
+        edgepart_version="0",
+        network=plan.network,
+        fingerprint=plan.fingerprint,
+        framework="torch",
+        runtime_version="0",
+        deployment=plan.deployment,
+        tiers=plan.tier_names,
+        exits=plan.exit_names,
+        classes=validation.classes,
+        files=survey(folder),
+    )
+    manifest.sealed().save(folder / MANIFEST)
+    return folder
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_all_strategies_are_reported_at_both_drops() -> None:
+    report = report_of(trace_for(PLAN, seed=1), trace_for(PLAN, seed=2))
+    listed = {(entry.name, entry.allowed_drop) for entry in (*report.strategies, *report.unreached)}
+    assert listed == set(itertools.product((curve.strategy for curve in report.curves), (0.005, 0.01)))
+    assert {"confidence", "entropy", "cartography", "random", "fixed-tier", "oracle"} <= {name for name, _ in listed}
+    assert [entry.name for entry in report.exits] == ["mobile-1", "edge-1", "final"]
+
+
+def test_settings_are_chosen_on_validation_and_reported_on_test() -> None:
+    validation, test = trace_for(PLAN, seed=1), trace_for(PLAN, 500, seed=2)
+    report = report_of(validation, test, "confidence")
+    costs = costs_of(PLAN)
+    floor = validation.correct[:, -1].mean() - 0.005
+    cheapest: dict[float, float] = {}
+    for threshold in (0.4, 0.6, 0.8, 0.9, 0.99):
+        left = np.argmax(np.c_[validation.confidence[:, :-1] >= threshold, np.ones(len(validation), bool)], axis=1)
+        if validation.correct[np.arange(len(validation)), left].mean() >= floor:
+            cheapest[threshold] = costs.table[0, left].mean()
+    wanted = min(cheapest, key=lambda threshold: cheapest[threshold])
+    (entry,) = report.chosen(0.005)
+    assert entry.values == {"threshold": wanted}
+    assert entry.validation_cost == pytest.approx(cheapest[wanted])
+    left = np.argmax(np.c_[test.confidence[:, :-1] >= wanted, np.ones(len(test), bool)], axis=1)
+    assert entry.accuracy == test.correct[np.arange(len(test)), left].mean()
+    assert entry.cost == pytest.approx(costs.table[0, left].mean())
+    assert entry.saving == pytest.approx(1 - entry.cost / report.full_model.cost)
+    assert entry.exit_share == {name: (left == index).mean() for index, name in enumerate(test.exits)}
+
+
+def test_the_labels_of_the_test_data_change_no_setting() -> None:
+    validation, test = trace_for(PLAN, seed=1), trace_for(PLAN, seed=2)
+    other = trace_for(PLAN, seed=3)
+    settings = [
+        [(entry.name, entry.allowed_drop, entry.setting) for entry in report_of(validation, data).strategies]
+        for data in (test, other)
+    ]
+    assert settings[0] == settings[1]
+
+
+def test_the_full_model_and_the_exits_are_counted_on_the_test_data() -> None:
+    validation, test = trace_for(PLAN, seed=1), trace_for(PLAN, seed=2)
+    report = report_of(validation, test, "confidence")
+    assert report.full_model.accuracy == test.correct[:, -1].mean()
+    assert [entry.accuracy for entry in report.exits] == [test.correct[:, k].mean() for k in range(3)]
+    assert report.full_model.interval[0] < report.full_model.accuracy < report.full_model.interval[1]
+
+
+def test_comparisons_are_against_confidence_and_random_routing() -> None:
+    report = report_of(trace_for(PLAN, seed=1), trace_for(PLAN, seed=2), "cartography", "confidence", "random")
+    pairs = {(row.strategy, row.baseline) for row in report.comparisons}
+    assert pairs == {("cartography", "confidence"), ("cartography", "random"), ("confidence", "random")}
+    for row in report.comparisons:
+        assert row.interval[0] <= row.difference <= row.interval[1]
+        assert row.difference == pytest.approx(row.accuracy - row.baseline_accuracy)
+
+
+def test_the_data_map_counts_every_validation_sample_once() -> None:
+    report = report_of(trace_for(PLAN, 250, seed=1), trace_for(PLAN, seed=2), "cartography")
+    assert report.data_map is not None
+    assert sum(report.data_map.pools.values()) == 250
+    assert report.data_map.exit == "mobile-1"
+
+
+def test_a_strategy_that_cannot_learn_is_left_out_unless_it_was_asked_for() -> None:
+    validation, test = trace_for(PLAN, epochs=0), trace_for(PLAN, epochs=0, seed=1)
+    report = report_of(validation, test)
+    assert "cartography" not in {curve.strategy for curve in report.curves}
+    assert any("dynamics" in warning for warning in report.warnings)
+    with pytest.raises(DispatchError, match="dynamics"):
+        report_of(validation, test, "cartography")
+
+
+def test_a_strategy_that_never_keeps_the_accuracy_is_said_to() -> None:
+    class Hasty(Confidence):
+        name = "hasty"
+
+        def settings(self, grid: object) -> list[Setting]:
+            return [Setting("at once", (("threshold", 0.0),))]
+
+    asked = question([Hasty()])
+    validation = trace_for(PLAN, seed=1)
+    report = report_on(PLAN, validation, validation, asked, costs_of(PLAN), source="x", command="test")
+    assert [(entry.name, entry.allowed_drop) for entry in report.unreached] == [("hasty", 0.005), ("hasty", 0.01)]
+    assert report.unreached[0].validation_accuracy == validation.correct[:, 0].mean()
+    assert report.strategies == ()
+
+
+def test_reporting_on_the_validation_samples_is_warned_of() -> None:
+    validation, test = trace_for(PLAN, seed=1), trace_for(PLAN, seed=2)
+    assert "chosen on" in report_of(validation, validation, "confidence").warnings[0]
+    assert report_of(validation, test, "confidence").warnings == ()
+
+
+def test_a_misspelt_strategy_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="confidence"):
+        question(["confidense"])
+
+
+@pytest.mark.parametrize(
+    ("asking", "message"),
+    [
+        (lambda: question(["confidence", "confidence"]), "twice"),
+        (lambda: question(grid=()), "at least one"),
+        (lambda: question(grid=(float("nan"),)), "finite"),
+        (lambda: question(cost="dimec"), "gamma"),
+    ],
+)
+def test_questions_that_make_no_sense(asking: Callable[[], object], message: str) -> None:
+    with pytest.raises(EdgepartError, match=message):
+        asking()
+
+
+def test_thresholds_hold_edgelesspart_s_and_finer_ones() -> None:
+    assert {0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.999} <= set(THRESHOLDS)
+    assert len(set(THRESHOLDS)) == len(THRESHOLDS)
+
+
+def test_the_router_costs_the_layers_up_to_its_embedding() -> None:
+    profile = profile_for(GRAPH)
+    mobile = PLAN.tiers[0].device
+    seconds = router_seconds(PLAN, profile)
+    assert seconds == pytest.approx(0.001 * profile.device.macs_per_s / mobile.macs_per_s)
+    assert router_seconds(PLAN, None) == 0.0
+
+
+def test_a_recorded_trace_is_replayed_from_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    test = trace_for(PLAN, seed=2)
+    report = evaluate_bundle(bundle, trace=test, strategies=["confidence"], output=tmp_path / "report")
+    assert Report.load(tmp_path / "report" / "report.json") == report
+    again = evaluate_bundle(bundle, trace=tmp_path / "report" / "trace.safetensors", strategies=["confidence"])
+    assert again.strategies == report.strategies
+
+
+def test_a_trace_of_another_bundle_is_refused(bundle: Path) -> None:
+    with pytest.raises(BundleError, match="classes"):
+        evaluate_bundle(bundle, trace=trace_for(PLAN, classes=5))
+
+
+def test_data_or_trace_not_both_and_not_neither(bundle: Path) -> None:
+    with pytest.raises(DataError, match="either"):
+        evaluate_bundle(bundle)
+
+
+def test_nothing_but_a_report_is_replaced(bundle: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    test = trace_for(PLAN, seed=2)
+    for wrong, message in (
+        (precious, "no report"),
+        (precious / "thesis.txt", "is a file"),
+        (tmp_path / "a" / "b", "exist"),
+    ):
+        with pytest.raises(FileError, match=message):
+            evaluate_bundle(bundle, trace=test, output=wrong)
+    assert (precious / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_missing_extra_is_told_before_the_bundle_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"edgepart\[plots\]"):
+        evaluate_bundle(tmp_path / "nothing", trace=tmp_path / "nothing", output=tmp_path / "report")
+
+
+def test_the_command_prints_tables_and_where_the_page_is(bundle: Path, tmp_path: Path) -> None:
+    trace_for(PLAN, seed=2).save(tmp_path / "trace.safetensors")
+    out = tmp_path / "report"
+    printed = run(bundle, "--trace", tmp_path / "trace.safetensors", "--strategy", "confidence", "-o", out)
+    assert "full model: accuracy" in printed
+    assert printed.count("confidence") >= 2
+    assert printed.rstrip().endswith(f"report: {out / 'report.html'}")
+    assert (out / "report.html").is_file()
+
+
+def test_the_command_s_json_is_the_report(bundle: Path, tmp_path: Path) -> None:
+    trace_for(PLAN, seed=2).save(tmp_path / "trace.safetensors")
+    out = tmp_path / "report"
+    options = ["--strategy", "confidence", "--thresholds", ".5,.9", "--cost", "price=google-cloud-functions"]
+    value = json.loads(run(bundle, "--trace", tmp_path / "trace.safetensors", *options, "-o", out, "--json"))
+    assert [point["setting"] for point in value["curves"][0]["points"]] == ["0.5", "0.9"]
+    assert value["cost_unit"] == "USD"
+    assert Report.model_validate(value) == Report.load(out / "report.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [([], "either --data or --trace"), (["--trace", "t", "--thresholds", "a"], "--thresholds a")],
+)
+def test_the_command_s_mistakes(bundle: Path, options: list[str], message: str) -> None:
+    result = CliRunner().invoke(command, [str(bundle), *options])
+    assert isinstance(result.exception, EdgepartError)
+    assert message in str(result.exception)
