@@ -45,9 +45,13 @@ class Outcome:
 class Policy(Protocol):
     """One setting of a strategy, ready to decide about one sample at a time or about a whole trace.
 
-    Contract (``edgepart.testing.StrategyContract``): :meth:`decide` gives exactly what :meth:`admit` and
-    :meth:`at_exit` give sample by sample, in order, whatever else is in the batch.
+    Contract (``edgepart.testing.strategies.StrategyContract``): :meth:`decide` gives exactly what :meth:`admit`,
+    :meth:`at_exit` and :meth:`observe` give sample by sample, in order, however the samples are batched. A sample
+    that enters at tier t meets the exits of tiers t, t + 1, … in order (:func:`edgepart.dispatch.layout.walk`).
     """
+
+    #: whether :meth:`admit` looks at the embedding, so that computing it has to be paid for
+    uses_embedding: bool = False
 
     def admit(self, embedding: NDArray[np.float32], state: State) -> int:
         """Index of the tier at which the sample enters."""
@@ -59,7 +63,7 @@ class Policy(Protocol):
 
     def observe(self, outcome: Outcome) -> None:
         """Learn from a sample that has left; nothing for policies that do not adapt."""
-        ...
+        return
 
     def decide(self, trace: Trace) -> Decisions:
         """The decisions for all samples of a trace, in order."""
@@ -85,6 +89,10 @@ class Strategy(Protocol):
     """
 
     name: str
+    #: False for yardsticks that know what no deployed system knows
+    deployable: bool = True
+    #: what the user should know about the last :meth:`fit`, a sentence each
+    warnings: Sequence[str] = ()
 
     def fit(self, validation: Trace, costs: CostTable) -> None:
         """Learn what the strategy learns (centroids, for one) before any setting is made."""

@@ -1,0 +1,231 @@
+"""Routing by data cartography: DIMEC-DC (Bajpai and Hanawal, section IV)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepart.dispatch.base import CostTable, Decisions, Outcome, Policy, Setting, Strategy
+from edgepart.dispatch.data_map import DataMap
+from edgepart.dispatch.layout import Layout
+from edgepart.dispatch.pools import POOLS, Router, nearest, pools
+from edgepart.dispatch.routed import RoutedPolicy
+from edgepart.dispatch.trace import Floats, Trace
+from edgepart.errors import DispatchError
+
+#: the paper's grid (section V-D)
+ALPHAS = (0.55, 0.6, 0.65, 0.7, 0.8)
+BETAS = (0.05, 0.08, 0.11, 0.14, 0.17)
+#: levels of the quantile grid: of the confidences for α, of the variances for β
+LEVELS = tuple(level / 10 for level in range(1, 10))
+#: λ of the curve where none is given: how much confidence the dearest tier's cost is worth
+WORTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Thresholds(NamedTuple):
+    """α on the mean and β on the variance of the data map."""
+
+    alpha: float
+    beta: float
+
+
+class Worth(NamedTuple):
+    """Means over the validation trace when every sample goes to a given tier."""
+
+    confidence: float
+    cost: float
+
+    def reward(self, weight: float) -> float:
+        """DIMEC-DC eq. 6 with the weight λ."""
+        return self.confidence - weight * self.cost
+
+
+class Cartography(Strategy):
+    """Send a sample to the tier of the nearest pool (easy, medium, hard) of the data map (DIMEC-DC, fixed).
+
+    Pools are made on the validation trace from the training dynamics at the exit that answers easy samples, the
+    first tier's last one. For every λ the thresholds (α, β) are those with the greatest mean reward
+    C_h(x) - λ · cost(tier), where C_h is the largest probability at the tier's last exit and cost(tier) that of
+    entering there and leaving at that exit (eqs. 5 and 6: with the ``dimec`` cost model and the paper's nested
+    deployment the costs are λ_m·m, λ_e·n + o_e and o_c + γ). Easy samples go to the first tier, hard ones to the
+    last, medium ones to the middle one (the upper middle of an even number); a tier without an exit passes its
+    samples up. Assumes that samples which are hard for the first exit lie together in the space of embeddings.
+
+    Options:
+        objective: ``oracle`` maximises the reward over the pools themselves, as in the paper; ``routed`` over the
+            tiers that the nearest centroid sends the validation samples to, which is what happens at run time.
+            Every setting tells both rewards.
+        grid: ``paper`` (S_α × S_β of section V-D) or ``quantile`` (of the confidences and the variances)
+        embedding: ``none`` (as recorded) or ``standardised`` (each dimension to mean 0, deviation 1 on validation)
+        lambdas: weights of the cost in the reward, per unit of the cost model; one setting each. By default ten,
+            from 0 to where the dearest tier's cost is worth 5 (a probability is worth at most 1).
+    """
+
+    name = "cartography"
+    _adaptive = False
+
+    def __init__(
+        self,
+        objective: Literal["oracle", "routed"] = "oracle",
+        grid: Literal["paper", "quantile"] = "paper",
+        embedding: Literal["none", "standardised"] = "none",
+        lambdas: tuple[float, ...] = (),
+    ) -> None:
+        self.objective = objective
+        self.grid = grid
+        self.embedding = embedding
+        self.lambdas = lambdas
+
+    def fit(self, validation: Trace, costs: CostTable) -> None:
+        """Make the data map and choose (α, β) for every λ.
+
+        Raises:
+            DispatchError: the trace holds no training dynamics or no embeddings.
+        """
+        if not validation.embeddings.shape[1]:
+            raise DispatchError("the trace holds no router embeddings, which data cartography needs: record it again")
+        self._layout = layout = Layout.of(validation)
+        self._tiers = pool_tiers(layout)
+        leave = [layout.last_exit(tier) for tier in self._tiers]
+        self.data_map = DataMap.of(validation, leave[0])
+        self._embeddings = validation.embeddings
+        self._confidence = validation.confidence[:, leave].astype(np.float64)
+        self._cost = np.array([costs[tier, index] for tier, index in zip(self._tiers, leave, strict=True)])
+        self._settings = self._choose()
+        self.warnings = self._empty_pools()
+
+    def settings(self, grid: Sequence[float]) -> list[Setting]:
+        """One setting per λ of the reward, with its best (α, β) on validation; the grid is not used."""
+        return self._settings
+
+    def policy(self, setting: Setting) -> Policy:
+        router = self.router(Thresholds(float(setting["alpha"]), float(setting["beta"])))
+        kind = AdaptiveCentroidPolicy if self._adaptive else CentroidPolicy
+        return kind(self._layout, self._tiers, router)
+
+    def router(self, thresholds: Thresholds) -> Router:
+        """The centroids that the thresholds give on the validation trace."""
+        return Router.of(self._embeddings, pools(self.data_map, *thresholds), self.embedding == "standardised")
+
+    def candidates(self) -> list[Thresholds]:
+        """The (α, β) to choose from."""
+        if self.grid == "paper":
+            return [Thresholds(alpha, beta) for alpha in ALPHAS for beta in BETAS]
+        alphas = np.unique(np.quantile(self.data_map.confidence, LEVELS))
+        betas = np.unique(np.quantile(self.data_map.variance, LEVELS))
+        return [Thresholds(float(alpha), float(beta)) for alpha in alphas for beta in betas]
+
+    def _choose(self) -> list[Setting]:
+        cells = self.candidates()
+        as_pooled = {cell: self._worth(pools(self.data_map, *cell)) for cell in cells}
+        as_routed = {cell: self._routed_worth(cell) for cell in cells} if self.objective == "routed" else {}
+        objective = as_routed if self.objective == "routed" else as_pooled
+        settings = []
+        for weight in self._weights():
+            best = max(cells, key=lambda cell: objective[cell].reward(weight))
+            if best not in as_routed:
+                as_routed[best] = self._routed_worth(best)
+            values = (
+                ("lambda", weight),
+                ("alpha", best.alpha),
+                ("beta", best.beta),
+                ("reward_oracle", as_pooled[best].reward(weight)),
+                ("reward_routed", as_routed[best].reward(weight)),
+            )
+            settings.append(Setting(f"λ={weight:.3g} α={best.alpha:.3g} β={best.beta:.3g}", values))
+        return settings
+
+    def _weights(self) -> tuple[float, ...]:
+        if self.lambdas:
+            return tuple(float(weight) for weight in self.lambdas)
+        dearest = float(self._cost.max())
+        return tuple(worth / dearest for worth in WORTHS) if dearest > 0 else (0.0,)
+
+    def _worth(self, pool: NDArray[np.int64]) -> Worth:
+        confidence = self._confidence[np.arange(len(pool)), pool]
+        return Worth(float(confidence.mean()), float(self._cost[pool].mean()))
+
+    def _routed_worth(self, cell: Thresholds) -> Worth:
+        return self._worth(self.router(cell).pools(self._embeddings))
+
+    def _empty_pools(self) -> list[str]:
+        def empty(cell: Thresholds) -> list[str]:
+            pool = pools(self.data_map, *cell)
+            return [name for index, name in enumerate(POOLS) if not (pool == index).any()]
+
+        cells = self.candidates()
+        count = sum(bool(empty(cell)) for cell in cells)
+        told = [f"{self.name}: {count} of {len(cells)} pairs of α and β leave a pool empty"] if count else []
+        chosen = [Thresholds(float(setting["alpha"]), float(setting["beta"])) for setting in self._settings]
+        for cell in dict.fromkeys(chosen):
+            told += [
+                f"{self.name}: the chosen α={cell.alpha:.3g}, β={cell.beta:.3g} leave the {name} pool empty: "
+                f"no sample will count as {name}"
+                for name in empty(cell)
+            ]
+        return told
+
+
+class AdaptiveCartography(Cartography):
+    """Like ``cartography``, and each sample moves the centroid it was nearest to (DIMEC-DC, Algorithm 2).
+
+    P ← (n·P + x) / (n + 1), n ← n + 1, where n starts as the size of the pool on validation. The order of the
+    samples matters. Options as for ``cartography``; (α, β) are chosen with the centroids standing still.
+    """
+
+    name = "cartography-adaptive"
+    _adaptive = True
+
+
+def pool_tiers(layout: Layout) -> tuple[int, ...]:
+    """The tiers that answer the easy, the medium and the hard samples."""
+    count = len(layout.tiers)
+    return tuple(layout.answered_by(tier) for tier in (0, count // 2, count - 1))
+
+
+class CentroidPolicy(RoutedPolicy):
+    """The tier of the nearest pool."""
+
+    uses_embedding = True
+
+    def __init__(self, layout: Layout, tiers: tuple[int, ...], router: Router) -> None:
+        super().__init__(layout)
+        self._pool_tiers = np.array(tiers, dtype=np.int64)
+        self._router = router
+
+    def tiers(self, embeddings: Floats) -> NDArray[np.int64]:
+        result: NDArray[np.int64] = self._pool_tiers[self._router.pools(embeddings)]
+        return result
+
+
+class AdaptiveCentroidPolicy(CentroidPolicy):
+    """The tier of the nearest pool, whose centroid then moves towards the sample."""
+
+    def __init__(self, layout: Layout, tiers: tuple[int, ...], router: Router) -> None:
+        self._sizes = router.sizes.copy()
+        self._centroids = router.centroids.copy()
+        # tiers() reads these very centroids, so it sees them move
+        super().__init__(layout, tiers, replace(router, centroids=self._centroids))
+
+    def observe(self, outcome: Outcome) -> None:
+        point = self._router.points(outcome.embedding[None])
+        # Only pools of the tier entered: if centroids have moved meanwhile, the sample still counts for its own.
+        candidates = np.where((self._pool_tiers == outcome.entry)[:, None], self._centroids, np.nan)
+        self._move(int(nearest(point, candidates)[0]), point[0])
+
+    def decide(self, trace: Trace) -> Decisions:
+        self._layout.require(trace)
+        pool = np.empty(len(trace), dtype=np.int64)
+        for sample, point in enumerate(self._router.points(trace.embeddings)):
+            pool[sample] = nearest(point[None], self._centroids)[0]
+            self._move(int(pool[sample]), point)
+        return self.leaving(self._pool_tiers[pool])
+
+    def _move(self, pool: int, point: NDArray[np.float64]) -> None:
+        size = self._sizes[pool]
+        self._centroids[pool] = (size * self._centroids[pool] + point) / (size + 1)
+        self._sizes[pool] = size + 1

@@ -1,0 +1,88 @@
+"""The examples of the two guides run and keep the contracts they promise to keep."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgepart import plugins
+from edgepart.dispatch.confidence import Confidence
+from edgepart.dispatch.options import construct, declared
+from edgepart.errors import DispatchError
+from edgepart.evaluation.costs import Costs, Facts, tabulate
+from edgepart.evaluation.replay import sweep
+from edgepart.testing.cost_models import example_plan
+from edgepart.testing.strategies import example_costs
+from edgepart.testing.traces import synthetic_trace
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def run(page: str) -> dict[str, Any]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
+    return names
+
+
+def contract_tests(page: str) -> list[Any]:
+    found = []
+    for name, value in run(page).items():
+        if name.startswith("Test") and inspect.isclass(value):
+            methods = [method for method in dir(value) if method.startswith("test_")]
+            found += [pytest.param(value, method, id=f"{name}-{method}") for method in methods]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("suite", "method"), [*contract_tests("add-a-strategy.md"), *contract_tests("add-a-cost-model.md")]
+)
+def test_the_guides_examples_keep_the_contract(suite: Callable[[], Any], method: str) -> None:
+    getattr(suite(), method)()
+
+
+def test_both_guides_were_found() -> None:
+    names = {param.values[0].__name__ for param in contract_tests("add-a-strategy.md")}
+    assert names == {"TestMargin", "TestLength"}
+    assert {param.values[0].__name__ for param in contract_tests("add-a-cost-model.md")} == {"TestEnergy"}
+
+
+def test_two_classes_rank_by_margin_as_by_confidence() -> None:
+    """With two classes the margin is 2p - 1, so both strategies draw the same curve."""
+    trace = synthetic_trace(200)
+    costs = Costs(example_costs(trace), full_model=3.0)
+    margin, confidence = run("add-a-strategy.md")["Margin"](), Confidence()
+    curves = []
+    for strategy, grid in ((margin, [0.3, 0.8]), (confidence, [0.65, 0.9])):
+        strategy.fit(trace, costs.table)
+        curves.append([(result.accuracy, result.cost) for result in sweep(trace, strategy, costs, grid)])
+    assert curves[0] == curves[1]
+
+
+def test_energy_by_hand() -> None:
+    energy = run("add-a-cost-model.md")["Energy"]
+    found = tabulate(energy(), example_plan("split"), Facts(router_s=0.002))
+    mobile, sent = 0.031 * 5, 10_000 * 1e-7
+    assert found.table[0, :2] == pytest.approx([mobile, mobile + sent + 0.0081 * 5])
+    assert found.full_model == pytest.approx(0.050 * 5 + 50_000 * 1e-7)
+    assert found.router == pytest.approx(0.010)
+    assert list(declared(energy)) == ["cloud"]
+    plan = example_plan("split")
+    silent = plan.tiers[0].device.model_copy(update={"power_w": None})
+    tiers = (plan.tiers[0].model_copy(update={"device": silent}), *plan.tiers[1:])
+    with pytest.raises(DispatchError, match="states no power_w"):
+        tabulate(energy(), plan.model_copy(update={"tiers": tiers}))
+    assert np.isinf(found.table[2, 0])
+
+
+@pytest.mark.parametrize(("text", "cloud"), [("energy", False), ("energy:cloud=true", True), ("energy=False", False)])
+def test_a_switch_is_an_option(monkeypatch: pytest.MonkeyPatch, text: str, cloud: bool) -> None:
+    energy = run("add-a-cost-model.md")["Energy"]
+    monkeypatch.setattr(plugins, "load", lambda family, name: energy)
+    assert construct("cost model", text).cloud is cloud
+    with pytest.raises(DispatchError, match="cloud is 'maybe', expected true or false"):
+        construct("cost model", "energy:cloud=maybe")
