@@ -1,0 +1,96 @@
+"""Split a trained network over mobile, edge and cloud, with early exits, at a measured cost and accuracy.
+
+What is in ``__all__`` is the public interface; anything else may change. A name is imported when it is first used, so
+``import edgepart`` costs nothing and imports no framework.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgepart.bundle.build import build
+    from edgepart.bundle.bundle import Bundle, open_bundle
+    from edgepart.dispatch import Trace
+    from edgepart.errors import EdgepartError
+    from edgepart.evaluation.evaluate import evaluate
+    from edgepart.evaluation.record import record
+    from edgepart.evaluation.replay import replay
+    from edgepart.evaluation.report import Report
+    from edgepart.frameworks import Part, capture, split
+    from edgepart.graph import Boundary, Graph
+    from edgepart.hardware import Profile
+    from edgepart.partition import Plan, partition
+    from edgepart.profiling import profile
+
+__version__: str
+
+__all__ = [
+    "Boundary",
+    "Bundle",
+    "EdgepartError",
+    "Graph",
+    "Part",
+    "Plan",
+    "Profile",
+    "Report",
+    "Trace",
+    "build",
+    "capture",
+    "evaluate",
+    "open_bundle",
+    "partition",
+    "profile",
+    "record",
+    "replay",
+    "split",
+]
+
+#: public name → where it comes from, as type checkers see it above
+_HOMES = {
+    "Boundary": "edgepart.graph",
+    "Bundle": "edgepart.bundle.bundle",
+    "EdgepartError": "edgepart.errors",
+    "Graph": "edgepart.graph",
+    "Part": "edgepart.frameworks",
+    "Plan": "edgepart.partition",
+    "Profile": "edgepart.hardware",
+    "Report": "edgepart.evaluation.report",
+    "Trace": "edgepart.dispatch",
+    "build": "edgepart.bundle.build",
+    "capture": "edgepart.frameworks",
+    "evaluate": "edgepart.evaluation.evaluate",
+    "open_bundle": "edgepart.bundle.bundle",
+    "partition": "edgepart.partition",
+    "profile": "edgepart.profiling",
+    "record": "edgepart.evaluation.record",
+    "replay": "edgepart.evaluation.replay",
+    "split": "edgepart.frameworks",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("edgepart")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgepart' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python binds a subpackage to its name here when it is imported; 'partition' shall stay the function.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

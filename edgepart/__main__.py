@@ -1,0 +1,7 @@
+"""``python -m edgepart`` is the command line."""
+
+import sys
+
+from edgepart.cli import main
+
+sys.exit(main())

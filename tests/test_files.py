@@ -1,0 +1,132 @@
+"""Nothing half-written; a file that is not what it should be is one sentence."""
+
+import json
+import os
+import stat
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from edgepart.errors import FileError
+from edgepart.files import Document, atomic_file, atomic_folder, read_json, sha256, write_json, write_text
+
+
+class Note(Document):
+    """A document for these tests."""
+
+    kind: ClassVar[str] = "note"
+
+    text: str
+    stars: int = Field(ge=0)
+    by: str | None = None
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fail_half_way(path, error):
+    with atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "a.txt"
+    with pytest.raises(RuntimeError):
+        fail_half_way(target, RuntimeError)
+    assert names(tmp_path) == []
+    write_text(target, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way(target, KeyboardInterrupt)
+    assert (names(tmp_path), target.read_text()) == (["a.txt"], "whole")
+
+
+def write_folder(path, name, error=None):
+    with atomic_folder(path) as temporary:
+        (temporary / name).write_text("")
+        if error:
+            raise error
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "bundle"
+    write_folder(target, "old")
+    with pytest.raises(RuntimeError):
+        write_folder(target, "new", RuntimeError)
+    assert (names(tmp_path), names(target)) == (["bundle"], ["old"])
+    write_folder(target, "new")
+    assert (names(tmp_path), names(target)) == (["bundle"], ["new"])
+
+
+def test_results_have_ordinary_permissions(tmp_path):
+    mask = os.umask(0o022)
+    try:
+        write_text(tmp_path / "a", "")
+        write_folder(tmp_path / "b", "c")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("write", [write_text, write_folder])
+def test_a_missing_parent_is_named(tmp_path, write):
+    with pytest.raises(FileError, match=r"the folder .*nowhere does not exist"):
+        write(tmp_path / "nowhere" / "a", "x")
+
+
+@given(text=st.text(), stars=st.integers(0, 10**12), by=st.none() | st.text())
+def test_a_document_comes_back_as_it_was(tmp_path_factory, text, stars, by):
+    path = tmp_path_factory.mktemp("note") / "note.json"
+    note = Note(text=text, stars=stars, by=by)
+    note.save(path)
+    assert Note.load(path) == note
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not valid JSON"),
+        ('{"kind": "edgepart.note", "ver', "was it cut short"),
+        ("[]", "holds no edgepart document, expected edgepart.note"),
+        ('{"kind": "edgepart.plan", "version": 1}', "holds edgepart.plan, expected edgepart.note"),
+        ('{"kind": "edgepart.note", "version": 2}', "format version 2, this edgepart reads version 1"),
+        ('{"kind": "edgepart.note", "version": 1, "text": "x"}', "field 'stars': Field required"),
+        ('{"kind": "edgepart.note", "version": 1, "text": "x", "stars": -1}', "field 'stars'"),
+        ('{"kind": "edgepart.note", "version": 1, "text": "x", "stars": 1, "star": 1}', "field 'star'"),
+    ],
+)
+def test_a_wrong_document_is_refused_with_its_name(tmp_path, content, message):
+    path = tmp_path / "note.json"
+    path.write_text(content)
+    with pytest.raises(FileError, match=r"note\.json") as caught:
+        Note.load(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(FileError, match="does not exist"):
+        read_json(tmp_path / "none.json")
+    with pytest.raises(FileError, match="cannot read"):
+        read_json(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FileError, match="not a text file"):
+        read_json(tmp_path / "binary")
+
+
+def test_json_refuses_nan_rather_than_writing_what_others_cannot_read(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert names(tmp_path) == []
+    write_json(tmp_path / "a.json", {"ü": 1})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ü": 1}
+
+
+def test_sha256_is_the_standard_one(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

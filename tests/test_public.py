@@ -1,0 +1,74 @@
+"""The public names: which they are, that they work however edgepart was imported, and that each explains itself."""
+
+import inspect
+import itertools
+import pkgutil
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import edgepart
+
+FUNCTIONS = ["build", "capture", "evaluate", "open_bundle", "partition", "profile", "record", "replay", "split"]
+CLASSES = ["Boundary", "Bundle", "EdgepartError", "Graph", "Part", "Plan", "Profile", "Report", "Trace"]
+
+
+def test_the_public_names_are_these():
+    assert edgepart.__all__ == sorted([*FUNCTIONS, *CLASSES])
+    assert set(edgepart.__all__) <= set(dir(edgepart))
+    assert "__version__" in dir(edgepart)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS + CLASSES)
+def test_a_public_name_explains_itself(name):
+    public = getattr(edgepart, name)
+    assert inspect.isfunction(public) if name in FUNCTIONS else inspect.isclass(public)
+    assert public.__doc__
+    if name in FUNCTIONS:
+        signature = inspect.signature(public)
+        untyped = [p for p in signature.parameters.values() if p.annotation is inspect.Parameter.empty]
+        assert not untyped
+        assert signature.return_annotation is not inspect.Signature.empty
+
+
+def test_each_name_is_defined_where_type_checkers_look():
+    home = dict(edgepart._HOMES)
+    assert list(home) == edgepart.__all__
+    for name, package in home.items():
+        assert getattr(import_module(package), name) is getattr(edgepart, name)
+
+
+def test_names_survive_the_import_of_every_submodule():
+    for module in pkgutil.walk_packages(edgepart.__path__, "edgepart."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    assert all(inspect.isfunction(getattr(edgepart, name)) for name in FUNCTIONS)
+
+
+STATEMENTS = [
+    "import edgepart.partition",
+    "import edgepart.partition.plan",
+    "from edgepart.partition import Plan",
+    "import edgepart",
+    "from edgepart import partition",
+]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(STATEMENTS, 2)))
+def test_partition_is_the_function_in_any_order_of_imports(order):
+    code = "; ".join([*order, "import edgepart, inspect", "assert inspect.isfunction(edgepart.partition)"])
+    code += "; from edgepart import partition; assert inspect.isfunction(partition)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'partitoin'"):
+        edgepart.partitoin  # noqa: B018
+
+
+def test_the_version_is_the_installed_one():
+    from importlib.metadata import version
+
+    assert edgepart.__version__ == version("edgepart")
