@@ -9,7 +9,8 @@ beside it. Exits go to the candidates nearest to the wanted positions, which are
   scale, the i-th of k at u**(log .2 / log .8) for the same u.
 
 The last exit thus sits at the part's end, where the next part takes over. The part that ends in the network's own
-classifier needs none there: its u is i/(k+1). At most three exits a part by default (EdgeLessPart, section II).
+classifier needs none there: its u is i/(k+1), and a rule leaves out the places behind which
+nothing is left to save. At most three exits a part by default (EdgeLessPart, section II).
 By hand: an exit after a module, such as DIMEC-DC's m-th and n-th encoder layer (section IV-E: 4 and 6 for BERT-base,
 6 and 12 for BERT-large).
 """
@@ -28,6 +29,9 @@ Rule = Literal["linear", "pareto", "none"]
 RULES: tuple[Rule, ...] = ("linear", "pareto", "none")
 
 PARETO_EXPONENT = math.log(0.2) / math.log(0.8)
+
+#: a rule puts no exit where less than this share of the network's multiply-accumulates is left to save
+LEAST_LEFT = 0.01
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,18 @@ def candidates(graph: Graph, before: frozenset[str], part: Sequence[str]) -> tup
             if graph.tensor(tensor).producer in part and _is_float(graph, tensor):
                 found[tensor] = depth if depth == len(part) else found.get(tensor, depth)
     return tuple(Candidate(tensor, depth) for tensor, depth in found.items())
+
+
+def worthwhile(graph: Graph, part: Sequence[str], places: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates of the final part before which there is still work to save.
+
+    Behind the last block only pooling and the network's own classifier are left: a head there would answer the same
+    at the same cost.
+    """
+    left = sum(graph.layer(name).macs for name in part)
+    after_depth = [left := left - graph.layer(name).macs for name in part]
+    least = LEAST_LEFT * sum(layer.macs for layer in graph.layers)
+    return tuple(each for each in places if after_depth[each.depth - 1] >= least)
 
 
 def place(rule: Rule, places: Sequence[Candidate], time_s: Sequence[float], count: int, final: bool) -> list[Candidate]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.graph import Boundary, Graph
+
+if TYPE_CHECKING:
+    from edgepart.frameworks.builder import Builder
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -36,6 +39,10 @@ class Part(Protocol):
         """
         ...
 
+    def runner(self, arrays: Arrays) -> Callable[[], object]:
+        """One inference on inputs that are converted and checked beforehand, to be timed."""
+        ...
+
     def save(self, path: Path) -> None:
         """Write the part as one artefact that :meth:`Framework.open_artefact` runs without the user's code."""
         ...
@@ -50,8 +57,31 @@ class Program(Protocol):
         """The part between two boundaries (None: the network's input, its output)."""
         ...
 
+    def example(self) -> dict[str, NDArray[np.generic]]:
+        """One sample of the inputs that the network was captured with, by the names of the graph's inputs."""
+        ...
+
+    def update(self, model: object) -> None:
+        """Take the weights that the captured model holds now, where it has replaced the tensors captured.
+
+        Raises:
+            GraphError: the model has changed its modules or shapes since it was captured.
+        """
+        ...
+
     def save(self, folder: Path) -> None:
         """Write the program such that another process can :meth:`Framework.open_program` it."""
+        ...
+
+
+class Artefact(Protocol):
+    """A part read back from its file; runs without the user's code."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
+        """As :meth:`Part.run`."""
         ...
 
 
@@ -75,8 +105,32 @@ class Framework(Protocol):
         """
         ...
 
+    def builder(self, model: object, example: object) -> Builder:
+        """Copy and capture a network, to add heads to it, train them and write its parts.
+
+        Raises:
+            CaptureError: as :meth:`program`.
+        """
+        ...
+
+    def recapture(self, model: object, graph: Graph) -> Program:
+        """Capture a network with an example made from the inputs that a graph lists.
+
+        Raises:
+            CaptureError: as :meth:`program`.
+        """
+        ...
+
     def open_program(self, folder: Path) -> Program:
         """Read back what :meth:`Program.save` wrote."""
+        ...
+
+    def open_artefact(self, path: Path) -> Artefact:
+        """Read back what :meth:`Part.save` wrote.
+
+        Raises:
+            FileError: no such file, or not complete.
+        """
         ...
 
     def runtime_version(self) -> str:
@@ -85,6 +139,10 @@ class Framework(Protocol):
 
     def set_threads(self, count: int) -> None:
         """Threads that one operation may use in this process."""
+        ...
+
+    def reference(self) -> Mapping[str, tuple[int, Callable[[], object]]]:
+        """The reference networks of ``Device.macs_per_s``: name → multiply-accumulates, one inference at batch 1."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgepart.errors import PlanError
-from edgepart.exits.placement import Candidate, Rule, after, candidates, place
+from edgepart.exits.placement import Candidate, Rule, after, candidates, place, worthwhile
 from edgepart.partition.evaluate import TierOf, layers_run
 from edgepart.partition.plan import FINAL, PlannedExit
 from edgepart.partition.problem import Problem
@@ -57,7 +57,7 @@ def plan_exits(problem: Problem, tier_of: TierOf, wanted: Wanted, head: str | No
         PlanError: an exit cannot sit where it is asked for or needed, or two have the same place or name.
     """
     parts = _parts(problem, tier_of)
-    chosen = {part.tier: place(wanted.rule, part.places, part.time_s, wanted.most, part.final) for part in parts}
+    chosen = {part.tier: _by_rule(problem, part, wanted) for part in parts}
     exits: dict[str, Chosen] = {tier: [(each, None) for each in places] for tier, places in chosen.items()}
     if wanted.by_hand:
         exits = _by_hand(problem, tier_of, parts, wanted.by_hand)
@@ -72,6 +72,11 @@ def plan_exits(problem: Problem, tier_of: TierOf, wanted: Wanted, head: str | No
         double = next(name for name in names if names.count(name) > 1)
         raise PlanError(f"two exits would be called '{double}': give the one by hand another name")
     return planned
+
+
+def _by_rule(problem: Problem, part: _Part, wanted: Wanted) -> list[Candidate]:
+    places = worthwhile(problem.graph, part.layers, part.places) if part.final else part.places
+    return place(wanted.rule, places, part.time_s, wanted.most, part.final)
 
 
 def _parts(problem: Problem, tier_of: TierOf) -> list[_Part]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from random_graphs import graphs, make_graph
 
 from edgepart.errors import PlanError, UnknownName
-from edgepart.exits.placement import Candidate, Rule, after, candidates, place, positions
+from edgepart.exits.placement import Candidate, Rule, after, candidates, place, positions, worthwhile
 from edgepart.graph import Graph
 
 
@@ -73,6 +73,17 @@ def test_an_integer_feature_cannot_be_classified() -> None:
             tensor["dtype"] = "int64"
     places = candidates(Graph.model_validate(text), frozenset(), ["a", "b", "mask", "c", "d", "e"])
     assert [each.tensor for each in places] == ["a", "d"]
+
+
+def test_no_rule_puts_an_exit_where_nothing_is_left_to_save() -> None:
+    text = masked_chain().model_dump()
+    for layer, macs in zip(text["layers"], (100, 100, 0, 100, 1, 1), strict=True):
+        layer["macs"] = macs
+    graph = Graph.model_validate(text)
+    part = [layer.name for layer in graph.layers]
+    places = candidates(graph, frozenset(), part)
+    assert [each.tensor for each in places] == ["a", "b", "d"]
+    assert [each.tensor for each in worthwhile(graph, part, places)] == ["a", "b"]
 
 
 def test_wanted_positions() -> None:

@@ -1,0 +1,88 @@
+"""Frameworks: the only folder whose code knows one. Importing it imports none."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+from edgepart import plugins
+from edgepart.errors import GraphError, ModelError
+from edgepart.frameworks.base import Framework, Part, Program, slices
+from edgepart.graph import Boundary, Graph
+
+__all__ = ["Framework", "Part", "Program", "capture", "framework", "framework_of", "program", "slices", "split"]
+
+#: the last program captured of a model, for :func:`split`; forgotten with the model
+_captured: weakref.WeakKeyDictionary[object, Program] = weakref.WeakKeyDictionary()
+
+
+def framework(name: str) -> Framework:
+    """The framework of that name.
+
+    Raises:
+        UnknownName: no such framework; lists the nearest names.
+    """
+    found: Framework = plugins.load("framework", name)()
+    return found
+
+
+def framework_of(model: object) -> Framework:
+    """The framework that a model belongs to; imports none to find out.
+
+    Raises:
+        ModelError: no framework knows it.
+    """
+    names = plugins.names("framework")
+    for name in names:
+        if (candidate := framework(name)).accepts(model):
+            return candidate
+    raise ModelError(f"a {type(model).__name__} is not a network of a known framework ({', '.join(names)})")
+
+
+def program(model: object, example: object) -> Program:
+    """Capture a network, see :meth:`Framework.program`."""
+    return framework_of(model).program(model, example)
+
+
+def capture(model: object, example: object) -> Graph:
+    """The Graph of a network.
+
+    Args:
+        model: a network of a supported framework, such as a torch.nn.Module
+        example: a tensor or array, a tuple of them (positional) or a dict (by keyword); first dimension: batch
+
+    Raises:
+        ModelError: no framework knows the model.
+        CaptureError: the framework cannot export it; names the module and what to try.
+    """
+    _captured[model] = made = program(model, example)
+    return made.graph
+
+
+def split(model: object, graph: Graph, boundaries: Sequence[Boundary]) -> list[Part]:
+    """The parts of a network between nested boundaries, with copies of the weights it has now.
+
+    Raises:
+        GraphError: ``graph`` is not of this network, or the boundaries do not nest or are not closed.
+        CaptureError: the network cannot be captured again.
+    """
+    made = _captured.get(model)
+    if made is None or not _current(made, model, graph):
+        _captured[model] = made = framework_of(model).recapture(model, graph)
+    if made.graph.fingerprint != graph.fingerprint:
+        raise GraphError(
+            f"the graph ({graph.name}, {graph.fingerprint}) is not of this network ({made.graph.name}, "
+            f"{made.graph.fingerprint}): capture(model, example) gives the one that is"
+        )
+    return slices(made, boundaries)
+
+
+def _current(made: Program, model: object, graph: Graph) -> bool:
+    """Whether a program captured before still stands for the model; takes the weights that it has now."""
+    if made.graph.fingerprint != graph.fingerprint:
+        return False
+    try:
+        made.update(model)
+    except GraphError:
+        return False
+    return True

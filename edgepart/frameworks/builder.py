@@ -1,0 +1,120 @@
+"""What building a bundle asks of a framework: heads that are added to a network, learn, and are written with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepart.frameworks.base import Arrays, Part, Program
+from edgepart.graph import Boundary
+from edgepart.partition.stages import Stage
+
+#: weights, moments … by name; what they mean is the framework's own business
+State = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class HeadSize:
+    """Multiply-accumulates of a head for one sample, and how many numbers it learns."""
+
+    macs: int
+    parameters: int
+
+
+class Learner(Protocol):
+    """A network, or only the heads on a frozen one, that learns. ``exits`` are in order, the own classifier last (K).
+
+    A learner of heads takes what :meth:`features` returns where a learner of the network takes its inputs.
+    """
+
+    exits: tuple[str, ...]
+
+    def step(
+        self, arrays: Arrays, labels: NDArray[np.int64], weights: Sequence[float], learning_rate: float, seed: int
+    ) -> list[float]:
+        """One step of gradient descent on Σ w_k · CE_k; returns the K cross-entropies before it.
+
+        Leaves everything as it was where one of them is not finite.
+        """
+        ...
+
+    def logits(self, arrays: Arrays) -> NDArray[np.float32]:
+        """(batch, K, C) with dropout off and the running statistics of batch normalisation."""
+        ...
+
+    def features(self, arrays: Arrays) -> dict[str, NDArray[np.float32]]:
+        """(batch, …) what each head makes of the network's inputs without parameters, by exit name; last the logits."""
+        ...
+
+    def weights(self) -> State:
+        """What inference needs: trained parameters and buffers."""
+        ...
+
+    def load_weights(self, weights: State) -> None:
+        """Go back to what :meth:`weights` returned."""
+        ...
+
+    def state(self) -> State:
+        """What training needs to go on: weights and the optimiser's moments."""
+        ...
+
+    def load_state(self, state: State) -> None:
+        """Go back to what :meth:`state` returned."""
+        ...
+
+
+class Builder(Protocol):
+    """One network, copied from the user's and captured, that heads are added to."""
+
+    program: Program
+
+    def weights_digest(self) -> str:
+        """sha256 of all parameters and buffers."""
+        ...
+
+    def classifier(self, shape: Sequence[int | str]) -> list[str]:
+        """Source lines of modules that replicate the network's own classifier, fitted to a tensor without its batch.
+
+        Raises:
+            TemplateError: it cannot be replicated for such a tensor.
+        """
+        ...
+
+    def add_head(self, name: str, source: str, tensor: str, classes: int, seed: int) -> HeadSize:
+        """Compile the rendered head of an exit and try it on the tensor's shape; ``seed`` draws its weights.
+
+        Raises:
+            TemplateError: it does not compile or run, or gives something else than (batch, classes) logits.
+        """
+        ...
+
+    def learner(
+        self,
+        stages: Sequence[Stage],
+        *,
+        frozen: bool,
+        head_learning_rate_ratio: float,
+        weight_decay: float,
+        gradient_norm: float,
+    ) -> Learner:
+        """What trains the network cut into ``stages``, or with ``frozen`` only its heads.
+
+        Dropout and batch normalisation are in training mode while it steps, whatever mode the model was in.
+        """
+        ...
+
+    def stage(self, stage: Stage, passes_on: Sequence[str]) -> Part:
+        """A stage and the head of its exit; its outputs are ``passes_on``, then the logits under the exit's name."""
+        ...
+
+    def router(self, stop: Boundary | None, tensor: str, mask: str | None) -> Part:
+        """From the network's inputs to ``embedding`` (batch, D): the tensor averaged over positions that count.
+
+        Args:
+            mask: the input (batch, sequence) that is 1 where a position counts; None where all do
+        """
+        ...

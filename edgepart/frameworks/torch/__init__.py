@@ -1,0 +1,129 @@
+"""PyTorch. Importing this package does not import torch; only using it does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepart.errors import CaptureError, MissingExtra
+from edgepart.graph import Graph
+
+if TYPE_CHECKING:
+    from edgepart.frameworks.torch.artefact import Artefact
+    from edgepart.frameworks.torch.building import TorchBuilder
+    from edgepart.frameworks.torch.program import Program
+
+
+class TorchFramework:
+    """Captures with torch.export, runs parts eagerly, writes them as exported programs (``.pt2``)."""
+
+    name = "torch"
+
+    def accepts(self, model: object) -> bool:
+        """Whether the model is a torch.nn.Module; a model of a framework that is not imported cannot exist."""
+        torch = sys.modules.get("torch")
+        return torch is not None and isinstance(model, torch.nn.Module)
+
+    def program(self, model: object, example: object) -> Program:
+        """Capture a network.
+
+        Args:
+            model: a torch.nn.Module; it is captured in eval mode and left in the mode it was in
+            example: a tensor or array, a tuple of them (positional) or a dict (by keyword); first dimension: batch
+
+        Raises:
+            CaptureError: torch.export cannot follow it; names the module and what to try.
+        """
+        require_torch()
+        from torch import nn
+
+        from edgepart.frameworks.torch.capture import capture
+
+        if not isinstance(model, nn.Module):
+            raise CaptureError(f"the model is a {type(model).__name__}, expected a torch.nn.Module")
+        return capture(model, example)
+
+    def builder(self, model: object, example: object) -> TorchBuilder:
+        """Copy and capture a network, to add heads to it, train them and write its parts.
+
+        Raises:
+            CaptureError: as :meth:`program`.
+        """
+        require_torch()
+        from torch import nn
+
+        from edgepart.frameworks.torch.building import TorchBuilder
+
+        if not isinstance(model, nn.Module):
+            raise CaptureError(f"the model is a {type(model).__name__}, expected a torch.nn.Module")
+        return TorchBuilder(model, example)
+
+    def recapture(self, model: object, graph: Graph) -> Program:
+        """Capture a network with an example made from the inputs that a graph lists, by keyword or else by position.
+
+        Raises:
+            CaptureError: torch.export cannot follow it, or it does not take those inputs.
+        """
+        require_torch()
+        from edgepart.frameworks.torch.example import zeros
+
+        sizes = graph.symbols | {"batch": 2}
+        specs = [graph.tensor(name) for name in graph.inputs]
+        tensors = {spec.name: zeros(spec.shape, spec.dtype, sizes) for spec in specs}
+        try:
+            return self.program(model, tensors)
+        except CaptureError:  # a network that collects its inputs, forward(self, *inputs)
+            return self.program(model, tuple(tensors.values()))
+
+    def open_program(self, folder: Path) -> Program:
+        """Read back what :meth:`Program.save` wrote.
+
+        Raises:
+            FileError: a file is missing or damaged.
+        """
+        require_torch()
+        from edgepart.frameworks.torch.program import Program
+
+        return Program.open(folder)
+
+    def open_artefact(self, path: Path) -> Artefact:
+        """Read what :meth:`Part.save` wrote; runs without the user's code.
+
+        Raises:
+            FileError: no such file, or not complete.
+        """
+        require_torch()
+        from edgepart.frameworks.torch.artefact import open_artefact
+
+        return open_artefact(path)
+
+    def runtime_version(self) -> str:
+        """Version of torch."""
+        require_torch()
+        import torch
+
+        return str(torch.__version__)
+
+    def set_threads(self, count: int) -> None:
+        """Threads that one operation may use in this process."""
+        require_torch()
+        import torch
+
+        torch.set_num_threads(count)
+
+    def reference(self) -> Mapping[str, tuple[int, Callable[[], object]]]:
+        """The reference networks of :attr:`Device.macs_per_s`: name → multiply-accumulates, one inference."""
+        require_torch()
+        from edgepart.frameworks.torch.reference import references
+
+        return references()
+
+
+def require_torch() -> None:
+    """Raise MissingExtra where torch is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("torch", "torch") from error
