@@ -32,7 +32,9 @@ from edgepart.units import percent, seconds, size
 @click.option("--exits-per-part", default=3, show_default=True, help="The most exits in one part.")
 @click.option("--exit-after", multiple=True, metavar="MODULE", help="An exit by hand.")
 @click.option("--head", default=None, help="Template of the heads; build may still choose.")
-@click.option("-o", "--output", default="plan.json", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", default="plan.json", show_default=True, type=click.Path(path_type=Path), help="The file to write."
+)
 @json_option
 def command(
     profile: Path,

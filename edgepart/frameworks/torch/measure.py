@@ -16,6 +16,12 @@ from edgepart.errors import CaptureError
 from edgepart.frameworks.torch.evaluate import evaluate_node
 from edgepart.frameworks.torch.flatten import operation
 
+#: operations on each element by itself and normalisations: published counts of multiply-accumulates leave them out
+_BY_ELEMENT = frozenset({
+    "_native_batch_norm_legit_no_training", "batch_norm", "div", "fused_rms_norm", "group_norm", "instance_norm",
+    "layer_norm", "mul", "native_group_norm", "native_layer_norm", "prelu", "rms_norm",
+})  # fmt: skip
+
 #: operations that multiply nothing, whatever weights they read
 _FREE = frozenset({
     "add", "cat", "clone", "contiguous", "detach", "embedding", "expand", "getitem", "gather", "index", "index_select",
@@ -42,8 +48,8 @@ def measure(
     """Run the layers one after another on fake tensors of one sample.
 
     Multiply-accumulates are half the FLOPs that ``torch.utils.flop_counter`` counts; it knows matrix products,
-    convolutions and attention, to which recurrent layers are added. Other operations that multiply by a parameter are
-    listed as uncounted.
+    convolutions and attention, to which recurrent layers are added. Work on each element by itself and normalisations
+    count nothing, as in published figures; other operations that multiply by a parameter are listed as uncounted.
 
     Raises:
         CaptureError: a layer runs two samples but not one.
@@ -82,7 +88,7 @@ def _measure(
                 "it must treat every sample of a batch alike"
             ) from error
         weighted = any(argument.op == "get_attr" and argument.target in trained for argument in node.all_input_nodes)
-        if weighted and counter.get_total_flops() == before and operation(node) not in _FREE:
+        if weighted and counter.get_total_flops() == before and operation(node) not in _FREE | _BY_ELEMENT:
             uncounted[str(node.target)] = None
     macs = (counter.get_total_flops() - flops_before) // 2
     return Cost(macs, _peak_bytes(body, values), tuple(uncounted))

@@ -1,0 +1,327 @@
+"""From a network, a plan and labelled data to a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepart.bundle.bundle import GRAPH, PARTS, PLAN, PROFILE, ROUTER, TRACE, TRAINING, Bundle, open_bundle
+from edgepart.bundle.export import PartWriter, compare
+from edgepart.bundle.heads import Heads, add_heads
+from edgepart.bundle.manifest import MANIFEST, Manifest, survey
+from edgepart.bundle.router import mask_input, router_place
+from edgepart.bundle.training_record import EpochRecord, ExitRecord, TrainingRecord
+from edgepart.bundle.workspace import Say, Workspace, digest_dataset, digest_preprocessing, digest_text
+from edgepart.data import Dataset, Preprocessing, load_dataset, preprocessing_for, require_every_class, split_dataset
+from edgepart.dispatch.trace import Trace
+from edgepart.errors import DataError, PlanError, TrainingInterrupted
+from edgepart.exits.template import Value
+from edgepart.frameworks import framework_of
+from edgepart.frameworks.base import Arrays, Artefact, Framework
+from edgepart.frameworks.builder import Builder
+from edgepart.graph import Graph
+from edgepart.hardware import Profile
+from edgepart.partition.plan import Plan
+from edgepart.partition.stages import chain
+from edgepart.training import Fitted, TrainingSettings, train
+from edgepart.training.interrupt import Stop, stop_on_interrupt
+from edgepart.training.order import by_length, lengths
+
+#: share of the data set aside where no validation data is given
+VALIDATION_SHARE = 0.1
+#: samples of the batches that every artefact is tried on
+_TRIALS = (1, 5)
+
+
+def build(
+    model: object,
+    plan: Plan,
+    data: Dataset | str | Path,
+    *,
+    output: str | Path,
+    example: object = None,
+    preprocessing: Preprocessing | Mapping[str, object] | None = None,
+    classes: tuple[str, ...] | None = None,
+    validation: Dataset | str | Path | None = None,
+    head: str | None = None,
+    head_parameters: Mapping[str, Value] | None = None,
+    settings: TrainingSettings | None = None,
+    profile: Profile | None = None,
+    threads: int | None = None,
+    say: Say = lambda text: None,
+    stop: Stop | None = None,
+) -> Bundle:
+    """Render and train the heads, cut the network into parts and write them with all that belongs to them.
+
+    The bundle grows in ``<output>.partial``; after an interruption the same call goes on from there, and on one thread
+    ends with the same bundle.
+
+    Args:
+        model: a network of a framework that edgepart knows, or what the command line takes (``file.py:function``,
+            ``hf:FOLDER``); it is copied and not changed
+        data: samples to train on
+        output: folder of the bundle; an older bundle there is replaced once the new one is complete
+        example: inputs to capture the network with, batch first; not needed with a string
+        preprocessing: turns raw samples into inputs; None: arrays go in as they are
+        classes: in the order of the logits; None derives them from the data
+        validation: None sets a tenth of every class aside
+        head: template name or path of a ``.py.j2``; None takes the plan's choice, or ``linear``
+        settings: None trains the heads on the frozen network
+        profile: kept in the bundle
+        threads: that one operation may use in this process; None leaves the framework's default
+        say: told what the user may want to know
+        stop: asked after every step whether to save and end; None: Ctrl-C asks
+
+    Raises:
+        PlanError: the plan is of another network.
+        DataError: labels outside the classes, an empty class, other classes than the network has logits.
+        TemplateError: a head cannot be rendered, compiled or run.
+        TrainingError: training diverges.
+        TrainingInterrupted: it was asked to stop; says how to go on.
+        BundleError: an artefact gives something else than the network, or something is in the way of the output.
+    """
+    work = Workspace(Path(output))
+    work.check()
+    if isinstance(model, str):
+        from edgepart.frameworks.model import load_model
+
+        loaded = load_model(model)
+        model, example = loaded.model, loaded.example if example is None else example
+        preprocessing, classes = preprocessing or loaded.preprocessing, classes or loaded.classes
+        for text in loaded.notes:
+            say(text)
+    settings = settings or TrainingSettings.for_mode("heads")
+    framework = framework_of(model)
+    if threads is not None:
+        framework.set_threads(threads)
+    builder = framework.builder(model, example)
+    plan.require(builder.program.graph)
+    source = _Source(builder.program.graph, preprocessing, classes)
+    training, held_out = source.read(data, validation, settings.seed)
+    heads = add_heads(builder, plan, len(training.classes), head, head_parameters or {}, settings.seed)
+    _check_names(heads.plan, builder.program.graph)
+    request = {
+        "edgepart version": version("edgepart"),
+        "framework version": framework.runtime_version(),
+        "plan": digest_text(heads.plan.model_dump_json()),
+        "heads": digest_text(*heads.sources.values()),
+        "settings": settings.model_dump_json(),
+        "training data": digest_dataset(training),
+        "validation data": digest_dataset(held_out),
+        "preprocessing": digest_preprocessing(source.preprocessing),
+        "weights": builder.weights_digest(),
+    }
+    work.open(request, say)
+    job = _Job(framework, builder, heads, source.preprocessing, settings, training, held_out, profile)
+    if stop is not None:
+        job.run(work, stop)
+    else:
+        with stop_on_interrupt() as asked:
+            job.run(work, asked)
+    work.finish()
+    return open_bundle(output)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything that a build needs, checked."""
+
+    framework: Framework
+    builder: Builder
+    heads: Heads
+    preprocessing: Preprocessing
+    settings: TrainingSettings
+    training: Dataset
+    validation: Dataset
+    profile: Profile | None
+
+    @property
+    def graph(self) -> Graph:
+        return self.builder.program.graph
+
+    @property
+    def plan(self) -> Plan:
+        return self.heads.plan
+
+    def run(self, work: Workspace, stop: Stop) -> None:
+        stages = chain(self.plan, self.graph)
+        fitted, _ = train(self.builder, stages, self.training, self.validation, self.settings, work.state, stop)
+        self._write_parts(work.bundle, stop)
+        self._write_trace(work.bundle, fitted)
+        self._write_documents(work.bundle, fitted)
+
+    def _write_parts(self, folder: Path, stop: Stop) -> None:
+        count = len(self.validation)
+        samples = [self.validation.batch(range(min(size, count))) for size in _TRIALS]
+        writer = PartWriter(self.framework, self.builder, self.plan, self.training.classes, samples)
+        for tier in self.plan.tier_names:
+            if stop():
+                raise TrainingInterrupted(
+                    "stopped; the training is done and saved: run the same command again to go on"
+                )
+            writer.write(tier, folder / PARTS / tier, self.heads.sources)
+        self._write_router(folder / ROUTER, samples)
+
+    def _write_router(self, path: Path, samples: list[dict[str, NDArray[np.generic]]]) -> None:
+        place, tensor = router_place(self.graph)
+        router = self.builder.router(place, tensor, mask_input(self.graph, self.preprocessing))
+        path.parent.mkdir()
+        router.save(path)
+        compare(self.framework, router, path, samples)
+
+    def _write_trace(self, folder: Path, fitted: Fitted) -> None:
+        Trace(
+            logits=fitted.logits,
+            labels=self.validation.labels,
+            embeddings=_embed(self.framework.open_artefact(folder / ROUTER), self.validation, self.settings.batch_size),
+            exits=self.plan.exit_names,
+            exit_tiers=self.plan.exit_tiers,
+            tiers=self.plan.tier_names,
+            classes=self.training.classes,
+            dynamics=fitted.dynamics,
+        ).save(folder / TRACE)
+
+    def _write_documents(self, folder: Path, fitted: Fitted) -> None:
+        self.plan.save(folder / PLAN)
+        self.graph.save(folder / GRAPH)
+        self.preprocessing.save(folder)
+        self._training_record(fitted).save(folder / TRAINING)
+        if self.profile is not None:
+            self.profile.save(folder / PROFILE)
+        manifest = Manifest(
+            edgepart_version=version("edgepart"),
+            network=self.graph.name,
+            fingerprint=self.graph.fingerprint,
+            framework=self.framework.name,
+            runtime_version=self.framework.runtime_version(),
+            deployment=self.plan.deployment,
+            tiers=self.plan.tier_names,
+            exits=self.plan.exit_names,
+            classes=self.training.classes,
+            files=survey(folder),
+        )
+        manifest.sealed().save(folder / MANIFEST)
+
+    def _training_record(self, fitted: Fitted) -> TrainingRecord:
+        best = fitted.epochs[fitted.best_epoch - 1]
+        layers = {tier.name: self.graph.in_order(tier.layers) for tier in self.plan.tiers}
+        exits = [
+            ExitRecord(
+                name=point.name,
+                tier=point.tier,
+                after=layers[point.tier][point.depth - 1],
+                head=point.head,
+                parameters=self.heads.sizes[point.name].parameters,
+                accuracy=accuracy,
+            )
+            for point, accuracy in zip(self.plan.exits, best.accuracy[:-1], strict=True)
+        ]
+        last = ExitRecord(
+            name=self.plan.exit_names[-1],
+            tier=self.plan.final_tier,
+            after=layers[self.plan.final_tier][-1],
+            accuracy=best.accuracy[-1],
+        )
+        return TrainingRecord(
+            settings=self.settings,
+            training_source=self.training.source,
+            training_samples=len(self.training),
+            validation_source=self.validation.source,
+            validation_samples=len(self.validation),
+            epochs=tuple(EpochRecord.model_validate(vars(epoch)) for epoch in fitted.epochs),
+            best_epoch=fitted.best_epoch,
+            exits=(*exits, last),
+        )
+
+
+class _Source:
+    """Reads labelled data for one network."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        preprocessing: Preprocessing | Mapping[str, object] | None,
+        classes: tuple[str, ...] | None,
+    ) -> None:
+        self.preprocessing = preprocessing_for(graph, preprocessing)
+        self._graph, self._classes = graph, classes
+
+    def read(
+        self, data: Dataset | str | Path, validation: Dataset | str | Path | None, seed: int
+    ) -> tuple[Dataset, Dataset]:
+        """(training, validation), with the same classes: as many as the network has logits, each with a sample."""
+        training = data if isinstance(data, Dataset) else self._load(data)
+        self._check_classes(training)
+        if validation is None:
+            training, held_out = split_dataset(training, VALIDATION_SHARE, seed)
+        elif isinstance(validation, Dataset):
+            held_out = validation
+        else:
+            held_out = load_dataset(validation, self.preprocessing, classes=training.classes)
+        if held_out.classes != training.classes:
+            raise DataError(
+                f"{held_out.source} has the classes {', '.join(held_out.classes)}, but {training.source} has "
+                f"{', '.join(training.classes)}: they must be the same in the same order"
+            )
+        require_every_class(training)
+        return training, held_out
+
+    def _load(self, source: str | Path) -> Dataset:
+        dataset = load_dataset(source, self.preprocessing, classes=self._classes)
+        width = self._width()
+        numbers = all(name.isdigit() and int(name) < (width or 0) for name in dataset.classes)
+        if self._classes is None and width is not None and numbers and len(dataset.classes) < width:
+            # Numbers are indices of the network's logits, whether or not all of them occur.
+            return load_dataset(source, self.preprocessing, classes=[str(number) for number in range(width)])
+        return dataset
+
+    def _check_classes(self, dataset: Dataset) -> None:
+        width = self._width()
+        if width is not None and len(dataset.classes) != width:
+            raise DataError(
+                f"{dataset.source} has {len(dataset.classes)} classes ({', '.join(dataset.classes[:12])}), but the "
+                f"network gives {width} logits: use data with its classes, or a network with as many"
+            )
+
+    def _width(self) -> int | None:
+        """How many logits the network gives, where its shape says so.
+
+        Raises:
+            PlanError: its first output is not (batch, classes).
+        """
+        output = self._graph.tensor(self._graph.outputs[0])
+        if len(output.shape) != 2:
+            raise PlanError(
+                f"the network's first output '{output.name}' has shape ({', '.join(map(str, output.shape))}), expected "
+                "(batch, classes): wrap the network so that it returns the logits first"
+            )
+        return output.shape[1] if isinstance(output.shape[1], int) else None
+
+
+def _embed(router: Artefact, dataset: Dataset, batch_size: int) -> NDArray[np.float32]:
+    """(N, D) the router's embedding of every sample."""
+    found: NDArray[np.float32] | None = None
+    for indices in by_length(lengths(dataset.samples), batch_size):
+        arrays: Arrays = dataset.batch(indices)
+        batch = router.run(arrays)["embedding"]
+        if found is None:
+            found = np.empty((len(dataset), batch.shape[1]), dtype=np.float32)
+        found[indices] = batch
+    assert found is not None
+    return found
+
+
+def _check_names(plan: Plan, graph: Graph) -> None:
+    """Tiers and exits become names of files, and exits stand beside tensors in what a part returns."""
+    tensors = {tensor.name for tensor in graph.tensors if tensor.name not in graph.outputs}
+    for what, names in (("tier", plan.tier_names), ("exit", plan.exit_names)):
+        for name in names:
+            if name != Path(name).name or name in ("", ".", ".."):
+                raise PlanError(f"the {what} '{name}' cannot be a file name: call it something without slashes")
+            if what == "exit" and name in tensors:
+                raise PlanError(f"the exit '{name}' is called like a tensor of the network: give it another name")

@@ -1,0 +1,106 @@
+"""A bundle on disk: parts that run, the plan they follow, and what a router and a strategy need to know."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepart import plugins
+from edgepart.bundle.manifest import MANIFEST, Manifest, verify
+from edgepart.bundle.part import BundlePart, open_part
+from edgepart.bundle.training_record import TrainingRecord
+from edgepart.data.preprocessing import Preprocessing
+from edgepart.dispatch.trace import Trace
+from edgepart.errors import BundleError, FileError
+from edgepart.frameworks.base import Arrays
+from edgepart.graph import Graph
+from edgepart.hardware import Profile
+from edgepart.partition.plan import Plan
+
+PLAN, GRAPH, PROFILE, TRAINING = "plan.json", "graph.json", "profile.json", "training.json"
+PARTS, ROUTER, TRACE = "parts", "router/embed.pt2", "validation.trace.safetensors"
+
+
+class Bundle:
+    """An opened bundle; :func:`open_bundle` makes one.
+
+    Attributes:
+        path: its folder
+        manifest: what it says about itself
+        plan: with the head of every exit filled in
+        parts: by the name of the tier, in order; a tier without layers has none
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path, self.manifest = path, manifest
+        self.plan = Plan.load(path / PLAN)
+        tiers = [tier for tier in manifest.tiers if (path / PARTS / tier).is_dir()]
+        self.parts: dict[str, BundlePart] = {tier: open_part(path / PARTS / tier) for tier in tiers}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.manifest.classes
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """All exits in order, the network's own classifier last."""
+        return self.manifest.exits
+
+    @cached_property
+    def validation(self) -> Trace:
+        """Logits, embeddings and dynamics of the validation split, recorded in training."""
+        return Trace.load(self.path / TRACE)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The network that was cut."""
+        return Graph.load(self.path / GRAPH)
+
+    @cached_property
+    def training(self) -> TrainingRecord:
+        """How its heads were trained and what came of it."""
+        return TrainingRecord.load(self.path / TRAINING)
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The profile it was planned from, where ``build`` was given it."""
+        path = self.path / PROFILE
+        return Profile.load(path) if path.exists() else None
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How raw samples become the network's inputs."""
+        return Preprocessing.load(self.path)
+
+    def embed(self, arrays: Arrays) -> NDArray[np.float32]:
+        """(batch, D): what the router sees of every sample, from the network's inputs by name."""
+        embedding: NDArray[np.float32] = self._router.run(arrays)["embedding"]
+        return embedding
+
+    @cached_property
+    def _router(self) -> Any:
+        return plugins.load("framework", self.manifest.framework)().open_artefact(self.path / ROUTER)
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Open a bundle after checking every file in it.
+
+    Raises:
+        BundleError: no bundle is there, a file is missing, cut short or changed (named with its hash), or it was
+            written by an edgepart of another format version.
+    """
+    folder = Path(path)
+    if not (folder / MANIFEST).is_file():
+        what = "is not a bundle: it has no manifest.json" if folder.is_dir() else "does not exist"
+        raise BundleError(f"{folder} {what}; give the folder that 'edgepart build' wrote")
+    try:
+        manifest = Manifest.load(folder / MANIFEST)
+        manifest.check_seal(folder / MANIFEST)
+        verify(folder, manifest.files)
+        return Bundle(folder, manifest)
+    except FileError as error:
+        raise BundleError(str(error)) from error
