@@ -28,7 +28,7 @@ from edgepart.data import load_dataset, preprocessing_for
 from edgepart.exits.render import render
 from edgepart.exits.template import load_template
 from edgepart.frameworks.torch import TorchFramework
-from edgepart.partition.stages import Stage
+from edgepart.partitioning.stages import Stage
 from edgepart.training import TrainingSettings, train
 from edgepart.training.loop import fit
 from edgepart.training.train import RawSamples

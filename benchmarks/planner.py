@@ -25,11 +25,11 @@ import scipy
 
 from edgepart.graph import Graph, Layer, Tensor
 from edgepart.hardware import catalogue
-from edgepart.partition.evaluate import evaluate, memory
-from edgepart.partition.exhaustive import Exhaustive
-from edgepart.partition.minimum_cut import SINK, SOURCE, MinimumCut, flow_network
-from edgepart.partition.pins import windows
-from edgepart.partition.problem import Problem, Tier
+from edgepart.partitioning.evaluate import evaluate, memory
+from edgepart.partitioning.exhaustive import Exhaustive
+from edgepart.partitioning.minimum_cut import SINK, SOURCE, MinimumCut, flow_network
+from edgepart.partitioning.pins import windows
+from edgepart.partitioning.problem import Problem, Tier
 
 SIZES = (4, 6, 8, 10, 12, 30, 100, 200, 400, 800)
 EXHAUSTIVE_MOST = 12

@@ -6,9 +6,7 @@ What is in ``__all__`` is the public interface; anything else may change. A name
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from edgepart.frameworks import Part, capture, split
     from edgepart.graph import Boundary, Graph
     from edgepart.hardware import Profile
-    from edgepart.partition import Plan, partition
+    from edgepart.partitioning import Plan, partition
     from edgepart.profiling import profile
 
 __version__: str
@@ -56,7 +54,7 @@ _HOMES = {
     "EdgepartError": "edgepart.errors",
     "Graph": "edgepart.graph",
     "Part": "edgepart.frameworks",
-    "Plan": "edgepart.partition",
+    "Plan": "edgepart.partitioning",
     "Profile": "edgepart.hardware",
     "Report": "edgepart.evaluation.report",
     "Trace": "edgepart.dispatch",
@@ -64,7 +62,7 @@ _HOMES = {
     "capture": "edgepart.frameworks",
     "evaluate": "edgepart.evaluation.evaluate",
     "open_bundle": "edgepart.bundle.bundle",
-    "partition": "edgepart.partition",
+    "partition": "edgepart.partitioning",
     "profile": "edgepart.profiling",
     "record": "edgepart.evaluation.record",
     "replay": "edgepart.evaluation.replay",
@@ -84,13 +82,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, "__version__"})
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: object) -> None:
-        # Python binds a subpackage to its name here when it is imported; 'partition' shall stay the function.
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

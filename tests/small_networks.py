@@ -10,7 +10,7 @@ from torch import nn
 from edgepart.data import Dataset
 from edgepart.frameworks import framework_of
 from edgepart.hardware import catalogue
-from edgepart.partition import Hop, Plan, PlannedExit, Proof, TierPlan
+from edgepart.partitioning import Hop, Plan, PlannedExit, Proof, TierPlan
 
 CLASSES = ("dark", "grey", "light")
 EXAMPLE = torch.zeros(2, 1, 6, 6)

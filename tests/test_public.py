@@ -1,10 +1,7 @@
 """The public names: which they are, that they work however edgepart was imported, and that each explains itself."""
 
 import inspect
-import itertools
 import pkgutil
-import subprocess
-import sys
 from importlib import import_module
 
 import pytest
@@ -45,22 +42,6 @@ def test_names_survive_the_import_of_every_submodule():
         if not module.name.endswith("__main__"):
             import_module(module.name)
     assert all(inspect.isfunction(getattr(edgepart, name)) for name in FUNCTIONS)
-
-
-STATEMENTS = [
-    "import edgepart.partition",
-    "import edgepart.partition.plan",
-    "from edgepart.partition import Plan",
-    "import edgepart",
-    "from edgepart import partition",
-]
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(STATEMENTS, 2)))
-def test_partition_is_the_function_in_any_order_of_imports(order):
-    code = "; ".join([*order, "import edgepart, inspect", "assert inspect.isfunction(edgepart.partition)"])
-    code += "; from edgepart import partition; assert inspect.isfunction(partition)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():

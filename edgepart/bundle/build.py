@@ -26,8 +26,8 @@ from edgepart.frameworks.base import Arrays, Artefact, Framework
 from edgepart.frameworks.builder import Builder
 from edgepart.graph import Graph
 from edgepart.hardware import Profile
-from edgepart.partition.plan import Plan
-from edgepart.partition.stages import chain
+from edgepart.partitioning.plan import Plan
+from edgepart.partitioning.stages import chain
 from edgepart.training import Fitted, TrainingSettings, train
 from edgepart.training.interrupt import Stop, stop_on_interrupt
 from edgepart.training.order import by_length, lengths

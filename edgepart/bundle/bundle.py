@@ -19,7 +19,7 @@ from edgepart.errors import BundleError, FileError
 from edgepart.frameworks.base import Arrays
 from edgepart.graph import Graph
 from edgepart.hardware import Profile
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 PLAN, GRAPH, PROFILE, TRAINING = "plan.json", "graph.json", "profile.json", "training.json"
 PARTS, ROUTER, TRACE = "parts", "router/embed.pt2", "validation.trace.safetensors"

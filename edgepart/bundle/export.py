@@ -15,8 +15,8 @@ from edgepart.files import write_text
 from edgepart.frameworks.base import Arrays, Framework, Part
 from edgepart.frameworks.builder import Builder
 from edgepart.graph import Graph
-from edgepart.partition.plan import Plan
-from edgepart.partition.stages import Stage, part_stages
+from edgepart.partitioning.plan import Plan
+from edgepart.partitioning.stages import Stage, part_stages
 
 #: largest difference between an artefact and its source, relative to the largest value
 TOLERANCE = 1e-4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgepart.exits.render import render
 from edgepart.exits.template import Template, Value, load_template
 from edgepart.frameworks.builder import Builder, HeadSize
-from edgepart.partition.plan import Plan, PlannedExit
+from edgepart.partitioning.plan import Plan, PlannedExit
 
 DEFAULT = "linear"
 

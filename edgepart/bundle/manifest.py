@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from edgepart.errors import BundleError
 from edgepart.files import Document, Record, sha256
-from edgepart.partition.plan import Deployment
+from edgepart.partitioning.plan import Deployment
 
 MANIFEST = "manifest.json"
 PART = "part.json"

@@ -77,7 +77,7 @@ def command(
     """
     from edgepart.bundle import build
     from edgepart.hardware import Profile
-    from edgepart.partition.plan import Plan
+    from edgepart.partitioning.plan import Plan
     from edgepart.training import TrainingSettings
 
     started_s = time.monotonic()

@@ -12,8 +12,8 @@ import click
 from edgepart.cli.output import json_option, note, parse_pairs, parse_size, print_json, print_table
 from edgepart.errors import EdgepartError
 from edgepart.hardware import Profile
-from edgepart.partition import FINAL, Partitioner, Plan, TierPlan, partition
-from edgepart.partition.edgelesspart import MemoryShare
+from edgepart.partitioning import FINAL, Partitioner, Plan, TierPlan, partition
+from edgepart.partitioning.edgelesspart import MemoryShare
 from edgepart.units import percent, seconds, size
 
 

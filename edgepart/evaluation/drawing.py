@@ -12,7 +12,7 @@ from edgepart.evaluation.drawing_layout import Block, Layout, lay_out
 from edgepart.evaluation.drawing_routes import BLOCK, Box, detour, lanes, step_down
 from edgepart.evaluation.report_style import INK, LINE, MUTED, PAPER, tier_colour
 from edgepart.graph import Graph
-from edgepart.partition.plan import FINAL, Hop, Plan, PlannedExit, TierPlan
+from edgepart.partitioning.plan import FINAL, Hop, Plan, PlannedExit, TierPlan
 from edgepart.units import percent, seconds, size
 
 # All lengths in SVG user units, one pixel at full size.

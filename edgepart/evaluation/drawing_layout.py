@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgepart.graph import Graph
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 #: at most this many blocks in a row
 WIDTH = 4

@@ -22,7 +22,7 @@ from edgepart.evaluation.report import Report
 from edgepart.evaluation.report_page import write_report
 from edgepart.hardware import Profile
 from edgepart.hardware.scaling import tier_latency_s
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 
 def evaluate(

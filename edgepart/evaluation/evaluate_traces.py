@@ -15,7 +15,7 @@ from edgepart.errors import DispatchError
 from edgepart.evaluation import report_assembly, selection
 from edgepart.evaluation.costs import CostModel, Costs, cost_model
 from edgepart.evaluation.report import DataReport, PlanReport, Report, StrategyReport, Unreached
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 #: EdgeLessPart's .3 … .9, a finer set towards 1 where confidence decides, and one towards 0 where entropy does
 THRESHOLDS = (

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from pydantic import Field, FiniteFloat
 
 from edgepart.files import Document, Record
-from edgepart.partition.plan import Deployment, Plan, Proof
+from edgepart.partitioning.plan import Deployment, Plan, Proof
 from edgepart.units import seconds, significant
 
 #: a share of 1

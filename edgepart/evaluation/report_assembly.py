@@ -32,7 +32,7 @@ from edgepart.evaluation.report import (
     wilson,
 )
 from edgepart.evaluation.selection import Choice, StrategyCurve
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 from edgepart.profiling.machine import processor
 
 #: baselines of the comparisons at equal cost, where they were evaluated

@@ -20,7 +20,7 @@ from edgepart.evaluation.report import Report, StrategyReport
 from edgepart.evaluation.report_style import inline, strategy_style, tier_colour
 from edgepart.files import atomic_folder
 from edgepart.graph import Graph
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 from edgepart.units import percent, seconds, size
 
 #: strategies that decide without looking at the sample

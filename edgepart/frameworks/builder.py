@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepart.frameworks.base import Arrays, Part, Program
 from edgepart.graph import Boundary
-from edgepart.partition.stages import Stage
+from edgepart.partitioning.stages import Stage
 
 #: weights, moments … by name; what they mean is the framework's own business
 State = dict[str, NDArray[Any]]

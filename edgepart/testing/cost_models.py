@@ -8,7 +8,7 @@ import numpy as np
 
 from edgepart.evaluation.costs import CostModel, Costs, Facts, tabulate
 from edgepart.hardware import Device, Link
-from edgepart.partition.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
+from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
 
 
 class CostModelContract:

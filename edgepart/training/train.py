@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgepart.data.dataset import Dataset
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.builder import Builder, Learner
-from edgepart.partition.stages import Stage
+from edgepart.partitioning.stages import Stage
 from edgepart.training.features import cache_features
 from edgepart.training.interrupt import Stop
 from edgepart.training.loop import Fitted, Samples, fit
@@ -45,7 +45,7 @@ def train(
     Under ``heads`` the backbone runs once over all samples; its features are kept in ``folder``.
 
     Args:
-        stages: of the whole network (:func:`edgepart.partition.stages.chain`)
+        stages: of the whole network (:func:`edgepart.partitioning.stages.chain`)
         folder: existing folder for the state of this run alone; a run that was stopped goes on from there
         stop: asked after every step
 

@@ -21,7 +21,7 @@ from edgepart.evaluation.report import (
 )
 from edgepart.graph import Graph, Layer, Tensor
 from edgepart.hardware import Device, LayerProfile, Link, Load, Measurement, Profile, Segment
-from edgepart.partition.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
+from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
 
 TIERS = ("mobile", "edge", "cloud")
 TITLES = {"mobile": "Raspberry Pi 4 Model B", "edge": "Jetson Orin Nano", "cloud": "This machine"}

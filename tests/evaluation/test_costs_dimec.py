@@ -9,7 +9,7 @@ from edgepart.evaluation.costs.dimec import Dimec, tier_roles
 from edgepart.evaluation.costs.latency import Latency
 from edgepart.evaluation.costs.layers import counted
 from edgepart.graph import Graph, Layer, Tensor
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 from edgepart.testing.cost_models import CostModelContract, example_plan
 
 INF = np.inf

@@ -6,7 +6,7 @@ import pytest
 from edgepart.evaluation.costs import Facts, tabulate
 from edgepart.evaluation.costs.latency import Latency
 from edgepart.evaluation.costs.path import Path, Visit, path, plain_path
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 from edgepart.testing.cost_models import CostModelContract, example_plan
 
 INF = np.inf

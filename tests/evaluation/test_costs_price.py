@@ -7,7 +7,7 @@ from edgepart.errors import DispatchError, UnknownName
 from edgepart.evaluation.costs import tabulate
 from edgepart.evaluation.costs.price import GB, ServerlessMoney
 from edgepart.hardware import ServerlessPrice
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 from edgepart.testing.cost_models import CostModelContract, example_device, example_plan
 
 #: 128 MB with .2 GHz, 256 MB with .4 GHz, steps of 100 ms

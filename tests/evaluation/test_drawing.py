@@ -10,7 +10,7 @@ from edgepart.evaluation.drawing import describe, draw_plan
 from edgepart.evaluation.drawing_layout import WIDTH, lay_out
 from edgepart.evaluation.drawing_routes import lanes
 from edgepart.graph import Graph
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 

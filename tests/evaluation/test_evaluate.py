@@ -19,7 +19,7 @@ from edgepart.evaluation.costs import Costs, tabulate
 from edgepart.evaluation.evaluate import router_seconds
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on
 from edgepart.evaluation.report import Report
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 GRAPH = chain(9)
 PLAN = plan_for(GRAPH, (3, 6), [("mobile-1", "mobile", 3), ("edge-1", "edge", 2)])

@@ -16,7 +16,7 @@ from edgepart.evaluation.report import FullModel, Report, wilson
 from edgepart.evaluation.report_page import beside, figures, headline, points, render_page, write_report
 from edgepart.evaluation.report_style import NEUTRAL
 from edgepart.graph import Graph
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 GRAPH = transformer(4)
 PLAN = plan_for(GRAPH, (6, 8), [("mobile-1", "mobile", 4), ("edge-1", "edge", 2)])

@@ -11,7 +11,7 @@ from torch import nn
 from edgepart.errors import TrainingInterrupted
 from edgepart.frameworks.torch import TorchFramework
 from edgepart.frameworks.torch.training import TrainingFlags
-from edgepart.partition.stages import Stage, chain
+from edgepart.partitioning.stages import Stage, chain
 from edgepart.training import TrainingSettings, train
 
 HEAD = """

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from edgepart.dispatch.base import CostTable
 from edgepart.graph import Graph
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from edgepart.evaluation.costs.base import CostModel, Facts
 from edgepart.evaluation.costs.layers import LayerCounts, counted, given
 from edgepart.evaluation.costs.path import Path, Visit, fill
 from edgepart.hardware import DimecPrice, catalogue
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 ROLES = ("mobile", "edge", "cloud")
 

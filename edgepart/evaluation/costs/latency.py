@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgepart.dispatch.base import CostTable
 from edgepart.evaluation.costs.base import CostModel, Facts
 from edgepart.evaluation.costs.path import Path, fill, plain_path
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 
 class Latency(CostModel):

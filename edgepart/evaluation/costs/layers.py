@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgepart.errors import DispatchError
 from edgepart.graph import Graph
-from edgepart.partition.plan import Plan
+from edgepart.partitioning.plan import Plan
 
 
 @dataclass(frozen=True)

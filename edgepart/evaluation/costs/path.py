@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgepart.dispatch.base import CostTable
-from edgepart.partition.plan import Plan, TierPlan
+from edgepart.partitioning.plan import Plan, TierPlan
 
 
 @dataclass(frozen=True)

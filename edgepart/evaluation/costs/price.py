@@ -9,7 +9,7 @@ from edgepart.errors import DispatchError, UnknownName
 from edgepart.evaluation.costs.base import CostModel, Facts
 from edgepart.evaluation.costs.path import Path, fill, plain_path
 from edgepart.hardware import ServerlessPrice, catalogue
-from edgepart.partition.plan import Plan, TierPlan
+from edgepart.partitioning.plan import Plan, TierPlan
 
 #: a GB-second is billed for 2^30 bytes, as the sizes on offer are (128 MB = 1/8 GB)
 GB = 2**30

@@ -17,7 +17,7 @@ from edgepart.frameworks.torch.heads import check_head, compile_head, head_macs
 from edgepart.frameworks.torch.part import Part
 from edgepart.frameworks.torch.training import MultiExit, TorchLearner
 from edgepart.graph import Boundary, Graph, Tensor
-from edgepart.partition.stages import Stage
+from edgepart.partitioning.stages import Stage
 
 
 class TorchBuilder:

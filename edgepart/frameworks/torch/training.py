@@ -20,7 +20,7 @@ from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.builder import State
 from edgepart.frameworks.torch.arrays import from_numpy
 from edgepart.frameworks.torch.program import Program
-from edgepart.partition.stages import Stage
+from edgepart.partitioning.stages import Stage
 
 Tensors = Mapping[str, torch.Tensor]
 

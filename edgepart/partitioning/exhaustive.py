@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgepart.errors import InfeasiblePlan, PlanError
-from edgepart.partition.evaluate import evaluate, excess
-from edgepart.partition.pins import Windows, windows
-from edgepart.partition.plan import Proof
-from edgepart.partition.problem import Placement, Problem
+from edgepart.partitioning.evaluate import evaluate, excess
+from edgepart.partitioning.pins import Windows, windows
+from edgepart.partitioning.plan import Proof
+from edgepart.partitioning.problem import Placement, Problem
 
 
 class Exhaustive:

@@ -10,8 +10,8 @@ from edgepart.errors import PlanError, UnknownName
 from edgepart.graph import Graph
 from edgepart.hardware import THIS, Device, Link, Profile, catalogue
 from edgepart.hardware.scaling import tier_latency_s
-from edgepart.partition.plan import Deployment
-from edgepart.partition.problem import Problem, Tier
+from edgepart.partitioning.plan import Deployment
+from edgepart.partitioning.problem import Problem, Tier
 
 DEPLOYMENTS: tuple[Deployment, ...] = ("split", "nested")
 #: ``"mobile:edge"`` or ``("mobile", "edge")`` → link, or its name in the catalogue

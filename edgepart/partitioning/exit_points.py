@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from edgepart.errors import PlanError
 from edgepart.exits.placement import Candidate, Rule, after, candidates, place, worthwhile
-from edgepart.partition.evaluate import TierOf, layers_run
-from edgepart.partition.plan import FINAL, PlannedExit
-from edgepart.partition.problem import Problem
+from edgepart.partitioning.evaluate import TierOf, layers_run
+from edgepart.partitioning.plan import FINAL, PlannedExit
+from edgepart.partitioning.problem import Problem
 
 
 @dataclass(frozen=True)

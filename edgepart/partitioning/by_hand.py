@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgepart.errors import PlanError, UnknownName
-from edgepart.partition.plan import Proof
-from edgepart.partition.problem import Placement, Problem
+from edgepart.partitioning.plan import Proof
+from edgepart.partitioning.problem import Placement, Problem
 
 
 class ByHand:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from random_graphs import graphs
 
 from edgepart.hardware import Device, Link
-from edgepart.partition.evaluate import TierOf
-from edgepart.partition.problem import Problem, Tier
+from edgepart.partitioning.evaluate import TierOf
+from edgepart.partitioning.problem import Problem, Tier
 
 NAMES = ("mobile", "edge", "cloud", "beyond")
 

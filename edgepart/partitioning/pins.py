@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgepart.errors import InfeasiblePlan, UnknownName
 from edgepart.graph import Graph
-from edgepart.partition.problem import Problem
+from edgepart.partitioning.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from random_problems import make_device, make_link, problems, slow_latency_s, sl
 
 from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.graph import Graph
-from edgepart.partition.evaluate import evaluate, excess
-from edgepart.partition.exhaustive import Exhaustive, placements
-from edgepart.partition.minimum_cut import MinimumCut
-from edgepart.partition.pins import windows
-from edgepart.partition.problem import Placement, Problem, Tier
+from edgepart.partitioning.evaluate import evaluate, excess
+from edgepart.partitioning.exhaustive import Exhaustive, placements
+from edgepart.partitioning.minimum_cut import MinimumCut
+from edgepart.partitioning.pins import windows
+from edgepart.partitioning.problem import Placement, Problem, Tier
 
 slowly = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 

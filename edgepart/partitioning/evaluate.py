@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgepart.graph import peak_activation_bytes
-from edgepart.partition.problem import Problem
+from edgepart.partitioning.problem import Problem
 from edgepart.units import size
 
 #: layer → index of its tier
@@ -126,6 +126,6 @@ def describe_excess(problem: Problem, over: Mapping[str, int]) -> str:
 
 
 def uniform(problem: Problem, tier: int, lowest: Sequence[int], highest: Sequence[int]) -> dict[str, int]:
-    """Every layer on one tier, or as near to it as its pins (see :mod:`edgepart.partition.pins`) allow."""
+    """Every layer on one tier, or as near to it as its pins (see :mod:`edgepart.partitioning.pins`) allow."""
     bounds = zip(problem.graph.layers, lowest, highest, strict=True)
     return {layer.name: min(max(tier, low), high) for layer, low, high in bounds}

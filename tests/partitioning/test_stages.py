@@ -4,7 +4,7 @@ import pytest
 from small_networks import captured, image_plan, network, plan_for
 
 from edgepart.errors import PlanError
-from edgepart.partition.stages import chain, part_stages
+from edgepart.partitioning.stages import chain, part_stages
 
 
 @pytest.fixture(scope="module")

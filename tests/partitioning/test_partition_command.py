@@ -10,7 +10,7 @@ from random_problems import make_device
 from sample_profiles import encoder_profile
 
 from edgepart.cli import main
-from edgepart.partition import Plan
+from edgepart.partitioning import Plan
 
 TIERS = ["--tier", "mobile=raspberry-pi-4", "--tier", "edge=jetson-orin-nano", "--tier", "cloud=this"]
 LINKS = ["--link", "mobile:edge=wifi", "--link", "edge:cloud=4g"]

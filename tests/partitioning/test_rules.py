@@ -11,10 +11,10 @@ from random_problems import make_device, make_link, problems
 from sample_profiles import encoder_graph
 
 from edgepart.errors import PlanError, UnknownName
-from edgepart.partition.by_hand import ByHand
-from edgepart.partition.edgelesspart import LatencyMatch, MemoryShare, prefix_memory_bytes
-from edgepart.partition.prefixes import ends_of_exits
-from edgepart.partition.problem import Placement, Problem, Tier
+from edgepart.partitioning.by_hand import ByHand
+from edgepart.partitioning.edgelesspart import LatencyMatch, MemoryShare, prefix_memory_bytes
+from edgepart.partitioning.prefixes import ends_of_exits
+from edgepart.partitioning.problem import Placement, Problem, Tier
 
 
 def encoder(rates: tuple[float, ...] = (4.0, 1.0), **settings: object) -> Problem:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from random_graphs import make_graph
 from random_problems import make_device, make_link, problems, slow_latency_s, slow_memory_bytes
 
-from edgepart.partition.evaluate import crossing, evaluate, excess, memory
-from edgepart.partition.exhaustive import placements
-from edgepart.partition.pins import windows
-from edgepart.partition.problem import Problem, Tier
+from edgepart.partitioning.evaluate import crossing, evaluate, excess, memory
+from edgepart.partitioning.exhaustive import placements
+from edgepart.partitioning.pins import windows
+from edgepart.partitioning.problem import Problem, Tier
 
 
 @settings(max_examples=150)

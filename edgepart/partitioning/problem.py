@@ -8,7 +8,7 @@ from typing import Protocol
 
 from edgepart.graph import Graph
 from edgepart.hardware import Device, Link
-from edgepart.partition.plan import Deployment, Proof
+from edgepart.partitioning.plan import Deployment, Proof
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgepart.errors import PlanError
 from edgepart.graph import Boundary, Graph
-from edgepart.partition.plan import FINAL, Plan
+from edgepart.partitioning.plan import FINAL, Plan
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Problem → Plan: which tier runs which layers, and where samples may leave."""
 
-from edgepart.partition.plan import FINAL, Hop, Plan, PlannedExit, Proof, TierPlan
-from edgepart.partition.planning import partition
-from edgepart.partition.problem import Partitioner, Placement, Problem, Tier
+from edgepart.partitioning.plan import FINAL, Hop, Plan, PlannedExit, Proof, TierPlan
+from edgepart.partitioning.planning import partition
+from edgepart.partitioning.problem import Partitioner, Placement, Problem, Tier
 
 __all__ = [
     "FINAL",

@@ -11,8 +11,8 @@ from sample_profiles import encoder_graph, encoder_profile
 
 from edgepart.errors import EdgepartError, InfeasiblePlan, PlanError, UnknownName
 from edgepart.hardware import Device, Link
-from edgepart.partition import Plan, partition
-from edgepart.partition.edgelesspart import MemoryShare
+from edgepart.partitioning import Plan, partition
+from edgepart.partitioning.edgelesspart import MemoryShare
 
 MEASURED = make_device("measured", macs_per_s=4e9)
 TIERS: dict[str, str | Device] = {

@@ -25,10 +25,10 @@ from scipy.sparse import csr_array
 
 from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.graph import Tensor
-from edgepart.partition.evaluate import describe_excess, evaluate, excess, uniform
-from edgepart.partition.pins import Windows
-from edgepart.partition.plan import Proof
-from edgepart.partition.problem import Placement, Problem
+from edgepart.partitioning.evaluate import describe_excess, evaluate, excess, uniform
+from edgepart.partitioning.pins import Windows
+from edgepart.partitioning.plan import Proof
+from edgepart.partitioning.problem import Placement, Problem
 
 METHOD = "minimum-cut with memory limits (MILP)"
 #: HiGHS may overstep a row by a millionth of the limit. A placement that does is excluded by a row of its own (which

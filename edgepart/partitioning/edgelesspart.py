@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from edgepart.errors import PlanError
 from edgepart.graph import Graph, peak_activation_bytes
-from edgepart.partition.plan import Proof
-from edgepart.partition.prefixes import cut_at, cut_points
-from edgepart.partition.problem import Placement, Problem
+from edgepart.partitioning.plan import Proof
+from edgepart.partitioning.prefixes import cut_at, cut_points
+from edgepart.partitioning.problem import Placement, Problem
 
 
 class MemoryShare:

@@ -10,12 +10,12 @@ from edgepart import plugins, resources
 from edgepart.errors import InfeasiblePlan, PlanError, UnknownName
 from edgepart.exits import placement
 from edgepart.hardware import Device, Profile
-from edgepart.partition.by_hand import ByHand
-from edgepart.partition.evaluate import TierOf, describe_excess, evaluate, excess, memory
-from edgepart.partition.exit_points import Wanted, plan_exits
-from edgepart.partition.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
-from edgepart.partition.problem import Partitioner, Problem
-from edgepart.partition.setting import Links, make_problem
+from edgepart.partitioning.by_hand import ByHand
+from edgepart.partitioning.evaluate import TierOf, describe_excess, evaluate, excess, memory
+from edgepart.partitioning.exit_points import Wanted, plan_exits
+from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
+from edgepart.partitioning.problem import Partitioner, Problem
+from edgepart.partitioning.setting import Links, make_problem
 
 OBJECTIVES = ("latency",)
 DEFAULT_METHOD = "minimum-cut"

@@ -26,10 +26,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from edgepart.errors import PlanError
-from edgepart.partition.evaluate import evaluate, excess, uniform
-from edgepart.partition.pins import Windows, windows
-from edgepart.partition.plan import Proof
-from edgepart.partition.problem import Placement, Problem
+from edgepart.partitioning.evaluate import evaluate, excess, uniform
+from edgepart.partitioning.pins import Windows, windows
+from edgepart.partitioning.plan import Proof
+from edgepart.partitioning.problem import Placement, Problem
 
 SOURCE, SINK = 0, 1
 INFINITE = 2**30 - 1
@@ -58,7 +58,7 @@ class MinimumCut:
             placement = _solve(problem, window)
             if not excess(problem, placement.tier_of):
                 return placement
-        from edgepart.partition.milp import solve_within_limits
+        from edgepart.partitioning.milp import solve_within_limits
 
         return solve_within_limits(problem, window, self.time_limit_s)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgepart.exits.placement import candidates
 from edgepart.graph import Graph
-from edgepart.partition.problem import Problem
+from edgepart.partitioning.problem import Problem
 
 
 def cut_points(problem: Problem) -> list[int]:

@@ -1,0 +1,123 @@
+"""Write ``docs/results.md`` from the reports in ``docs/results``: ``python docs/generate_results.py``.
+
+A test fails when the page is stale. ``python docs/generate_results.py EXAMPLE RUN_FOLDER`` first copies the reports
+that ``examples/EXAMPLE/run.py`` wrote into its run folder.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgepart.evaluation.report import Report
+from edgepart.units import percent, significant
+
+DOCS = Path(__file__).resolve().parent
+FIGURES = ("accuracy_cost", "tier_share", "plan", "latency", "data_map")
+
+#: example → heading, what was run, and its reports with what each charges
+EXAMPLES = {
+    "bert_sst2": (
+        "BERT (MiniLM, 6 layers) on SST-2",
+        "Exits after layers 2, 4 and 6, trained jointly, every tier starting from the text (DIMEC-DC's deployment).",
+    ),
+    "resnet_cifar10": (
+        "ResNet-56 on CIFAR-10",
+        "The published weights, split at 70 % of the memory (EdgeLessPart's rule), six heads on the frozen network.",
+    ),
+}
+
+HEAD = """\
+<!-- Written by docs/generate_results.py from the reports in docs/results; do not edit. -->
+# Results
+
+What the examples gave, as it came out. Settings are chosen on validation data, figures are on test data. Each figure
+is one run with one seed: the intervals say what the size of the test set leaves open, not what another seed would give.
+"""
+
+
+def copy(example: str, run: Path) -> None:
+    """Keep the reports and figures of a run."""
+    for report in sorted(run.glob("report*")):
+        target = DOCS / "results" / example / report.name
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(report / "report.json", target)
+        for figure in FIGURES:
+            if (report / "figures" / f"{figure}.svg").exists():
+                shutil.copy(report / "figures" / f"{figure}.svg", target)
+
+
+def page() -> str:
+    """The page as Markdown."""
+    return "\n".join([HEAD, *(line for example in EXAMPLES for line in section(example))])
+
+
+def section(example: str) -> Iterator[str]:
+    title, what = EXAMPLES[example]
+    folders = sorted(path.parent for path in (DOCS / "results" / example).glob("*/report.json"))
+    reports = [(folder, Report.load(folder / "report.json")) for folder in folders]
+    first = reports[0][1]
+    machine = first.provenance.machine
+    packages = ", ".join(f"{name} {version}" for name, version in first.provenance.packages.items())
+    yield f"## {title}\n\n{what} `python examples/{example}/run.py`\n"
+    yield f"- test data: {first.data.samples:,} samples; settings chosen on {first.data.validation_samples:,}"
+    yield f"- {first.provenance.date[:10]}, {', '.join(f'{k} {v}' for k, v in machine.items())}; {packages}\n"
+    yield from exits(first)
+    for folder, report in reports:
+        yield from costs(folder, report)
+    yield from pictures(*reports[0])
+
+
+def exits(report: Report) -> Iterator[str]:
+    rows = [(x.name, x.tier, x.head or "the network's own", percent(x.accuracy)) for x in report.exits]
+    yield from table(("exit", "tier", "head", "accuracy if all leave here"), rows)
+
+
+def costs(folder: Path, report: Report) -> Iterator[str]:
+    unit = report.cost_unit
+    yield f"### Cost: {report.cost_description}\n"
+    low, high = report.full_model.interval
+    yield (
+        f"Full model: {percent(report.full_model.accuracy)} (95 % interval {percent(low)} to {percent(high)}), "
+        f"{significant(report.full_model.cost)} {unit} a sample. "
+        f"[report.json](results/{folder.parent.name}/{folder.name}/report.json)\n"
+    )
+    head = ("strategy", "chosen for", "setting", "accuracy", f"cost ({unit})", "saved")
+    rows = [
+        (s.name, s.chosen_for, s.setting, percent(s.accuracy), significant(s.cost), percent(s.saving))
+        for s in report.strategies
+    ]
+    yield from table(head, rows)
+    means = [c for c in report.comparisons if c.setting is None]
+    head = ("strategy", "against", "difference at equal cost, points", "95 % interval", "verdict")
+    rows = [
+        (c.strategy, c.baseline, points(c.difference), " to ".join(map(points, c.interval)), c.verdict) for c in means
+    ]
+    yield from table(head, rows)
+    for warning in report.warnings:
+        yield f"- {warning}"
+    yield ""
+
+
+def pictures(folder: Path, report: Report) -> Iterator[str]:
+    for figure in FIGURES:
+        path = folder / f"{figure}.svg"
+        if path.exists():
+            yield f"![{figure.replace('_', ' ')} of {report.title}]({path.relative_to(DOCS)})\n"
+
+
+def points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    if rows:
+        yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}"
+        yield from (f"| {' | '.join(row)} |" for row in rows)
+        yield ""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        copy(sys.argv[1], Path(sys.argv[2]))
+    (DOCS / "results.md").write_text(page(), encoding="utf-8")
