@@ -29,6 +29,8 @@ LINKS = "--link mobile:edge=wifi --link edge:cloud=4g"
 LIMITS = "--limit mobile.memory=150kB --limit edge.memory=500kB --pin stage1=mobile"
 EXITS = "--exits linear --exits-per-part 2"
 HEADS = "--head mlp --epochs 40"
+#: more threads gain nothing on so small a network, and wait for each other on a busy machine
+THREADS = ["--threads", "1"]
 
 
 @click.command()
@@ -80,8 +82,8 @@ def commands(folder: Path) -> list[list[str]]:
         ["python", file("model.py")],
         ["edgepart", "profile", model, "--device", "this", "-o", file("profile.json")],
         ["edgepart", "partition", file("profile.json"), *placing, "-o", file("plan.json")],
-        ["edgepart", "build", model, file("plan.json"), *data, *HEADS.split(), "-o", file("bundle")],
-        ["edgepart", "evaluate", file("bundle"), "--data", file("test.npz"), "-o", file("report")],
+        ["edgepart", "build", model, file("plan.json"), *data, *HEADS.split(), *THREADS, "-o", file("bundle")],
+        ["edgepart", "evaluate", file("bundle"), "--data", file("test.npz"), *THREADS, "-o", file("report")],
     ]
 
 
