@@ -25,10 +25,10 @@ import scipy
 
 from edgepart.graph import Graph, Layer, Tensor
 from edgepart.hardware import catalogue
-from edgepart.partitioning.evaluate import evaluate, memory
 from edgepart.partitioning.exhaustive import Exhaustive
 from edgepart.partitioning.minimum_cut import SINK, SOURCE, MinimumCut, flow_network
 from edgepart.partitioning.pins import windows
+from edgepart.partitioning.placement_cost import evaluate, memory
 from edgepart.partitioning.problem import Problem, Tier
 
 SIZES = (4, 6, 8, 10, 12, 30, 100, 200, 400, 800)

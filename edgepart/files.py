@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgepart.errors import FileError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -38,7 +41,10 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; it takes the place of ``path`` on success only."""
+    """Yield a temporary folder beside ``path``; it takes the place of ``path`` on success only.
+
+    Errors of files inside name them as if they lay in ``path`` already.
+    """
     target = Path(path)
     require_parent(target)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -46,6 +52,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
         replace_folder(temporary, target)
+    except FileError as error:
+        raise FileError(str(error).replace(str(temporary), str(target))) from error
     except OSError as error:
         raise FileError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
@@ -74,6 +82,25 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> None:
+    """Write a safetensors file, atomically.
+
+    Raises:
+        FileError: the folder is missing or the disk is full.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    # safetensors ignores strides, and a zero-dimensional array must stay one (ascontiguousarray makes it a vector).
+    plain = {name: np.array(array, order="C") for name, array in arrays.items()}
+    with atomic_file(path) as temporary:
+        try:
+            save_file(plain, temporary, dict(header))
+        except SafetensorError as error:  # its only word for a full disk
+            raise OSError(str(error)) from error
 
 
 def read_json(path: str | Path) -> Any:

@@ -1,6 +1,8 @@
-"""Quantities as people read them: three significant digits and a unit."""
+"""Quantities and shapes as people read them; numbers have three significant digits and a unit."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def seconds(value: float) -> str:
@@ -11,6 +13,11 @@ def seconds(value: float) -> str:
 def size(value: float) -> str:
     """A number of bytes in decimal units, such as ``1.5 MB``."""
     return _scaled(value, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")), zero="0 B")
+
+
+def dimensions(sizes: Iterable[object]) -> str:
+    """The sizes of a tensor, such as ``(batch, 3, 32, 32)``; those that vary are names."""
+    return f"({', '.join(map(str, sizes))})"
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -4,68 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from edgepart.graph import Graph, Layer, Tensor
-
-
-def make_graph(
-    layers: list[tuple[str, list[str], dict[str, int]]],
-    inputs: dict[str, int],
-    *,
-    parameters: dict[str, dict[str, int]] | None = None,
-    workspace: dict[str, int] | None = None,
-    outputs: list[str] | None = None,
-    masks: frozenset[str] = frozenset(),
-    modules: dict[str, str] | None = None,
-) -> Graph:
-    """A graph from (layer, tensors read, tensors made with their bytes).
-
-    ``parameters``: layer → name → bytes. ``workspace``: bytes a layer needs beside its outputs. ``outputs``: by
-    default the tensors that nobody reads. ``masks``: tensors that are no features although made by a layer.
-    """
-    parameters, workspace, modules = parameters or {}, workspace or {}, modules or {}
-    readers: dict[str, list[str]] = {}
-    for name, reads, _ in layers:
-        for tensor in dict.fromkeys(reads):
-            readers.setdefault(tensor, []).append(name)
-
-    def tensor(name: str, size: int, producer: str | None) -> Tensor:
-        feature = producer is not None and name not in masks
-        return Tensor(
-            name=name,
-            shape=("batch", size),
-            dtype="float32" if feature else "int64",
-            bytes=size,
-            producer=producer,
-            consumers=tuple(readers.get(name, ())),
-            feature=feature,
-        )
-
-    tensors = [tensor(name, size, None) for name, size in inputs.items()]
-    tensors += [tensor(name, size, layer) for layer, _, made in layers for name, size in made.items()]
-    made_names = [name for _, _, made in layers for name in made]
-    return Graph(
-        name="random",
-        framework="torch",
-        symbols={"batch": 1},
-        layers=tuple(
-            Layer(
-                name=name,
-                module=modules.get(name, name),
-                kind="Test",
-                ops=("op",),
-                inputs=tuple(dict.fromkeys(reads)),
-                outputs=tuple(made),
-                parameters=tuple(parameters.get(name, {})),
-                macs=1,
-                activation_bytes=sum(made.values()) + workspace.get(name, 0),
-            )
-            for name, reads, made in layers
-        ),
-        tensors=tuple(tensors),
-        inputs=tuple(inputs),
-        outputs=tuple(outputs if outputs is not None else [name for name in made_names if name not in readers]),
-        parameters={name: size for each in parameters.values() for name, size in each.items()},
-    )
+from edgepart.graph import Graph
+from edgepart.testing.graphs import make_graph
 
 
 @st.composite

@@ -62,6 +62,17 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     assert (names(tmp_path), names(target)) == (["bundle"], ["new"])
 
 
+def test_an_error_inside_a_folder_names_its_place_and_not_the_temporary_one(tmp_path):
+    def fill():
+        with atomic_folder(tmp_path / "result") as temporary:
+            write_text(temporary / "missing" / "a.txt", "a")
+
+    with pytest.raises(FileError) as raised:
+        fill()
+    assert f"cannot write {tmp_path / 'result' / 'missing' / 'a.txt'}" in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_results_have_ordinary_permissions(tmp_path):
     mask = os.umask(0o022)
     try:

@@ -1,4 +1,9 @@
-"""The bundle: parts that run on their own, written, verified and opened."""
+"""The bundle: parts that run on their own, written, verified and opened.
+
+``build`` renders heads, trains them, exports every part as a chain of stages and records the validation trace, all in
+a folder beside the target, from which an interrupted run goes on and which is renamed at the end. A manifest holds
+the hash of every file; ``open_bundle`` checks them before anything is used.
+"""
 
 from edgepart.bundle.build import build
 from edgepart.bundle.bundle import Bundle, open_bundle

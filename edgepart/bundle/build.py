@@ -19,7 +19,7 @@ from edgepart.bundle.training_record import EpochRecord, ExitRecord, TrainingRec
 from edgepart.bundle.workspace import Say, Workspace, digest_dataset, digest_preprocessing, digest_text
 from edgepart.data import Dataset, Preprocessing, load_dataset, preprocessing_for, require_every_class, split_dataset
 from edgepart.dispatch.trace import Trace
-from edgepart.errors import DataError, PlanError, TrainingInterrupted
+from edgepart.errors import DataError, PlanError, ProfileError, TrainingInterrupted
 from edgepart.exits.template import Value
 from edgepart.frameworks import framework_of
 from edgepart.frameworks.base import Arrays, Artefact, Framework
@@ -79,6 +79,7 @@ def build(
 
     Raises:
         PlanError: the plan is of another network.
+        ProfileError: the profile is of another network than the plan.
         DataError: labels outside the classes, an empty class, other classes than the network has logits.
         TemplateError: a head cannot be rendered, compiled or run.
         TrainingError: training diverges.
@@ -87,6 +88,11 @@ def build(
     """
     work = Workspace(Path(output))
     work.check()
+    if profile is not None and profile.graph.fingerprint != plan.fingerprint:
+        raise ProfileError(
+            f"the profile is of the network '{profile.graph.name}' ({profile.graph.fingerprint}), the plan of "
+            f"'{plan.network}' ({plan.fingerprint}): give the profile that it was planned from"
+        )
     if isinstance(model, str):
         from edgepart.frameworks.model import load_model
 
@@ -101,6 +107,9 @@ def build(
         framework.set_threads(threads)
     builder = framework.builder(model, example)
     plan.require(builder.program.graph)
+    outputs = builder.program.graph.outputs
+    if len(outputs) > 1:
+        say(f"the network returns {len(outputs)} tensors: the first, '{outputs[0]}', is taken for the logits")
     source = _Source(builder.program.graph, preprocessing, classes)
     training, held_out = source.read(data, validation, settings.seed)
     heads = add_heads(builder, plan, len(training.classes), head, head_parameters or {}, settings.seed)
@@ -116,14 +125,13 @@ def build(
         "preprocessing": digest_preprocessing(source.preprocessing),
         "weights": builder.weights_digest(),
     }
-    work.open(request, say)
     job = _Job(framework, builder, heads, source.preprocessing, settings, training, held_out, profile)
-    if stop is not None:
-        job.run(work, stop)
-    else:
-        with stop_on_interrupt() as asked:
-            job.run(work, asked)
-    work.finish()
+    with work.opened(request, say):
+        if stop is not None:
+            job.run(work, stop)
+        else:
+            with stop_on_interrupt() as asked:
+                job.run(work, asked)
     return open_bundle(output)
 
 

@@ -11,6 +11,8 @@ from edgepart.frameworks.builder import Builder, HeadSize
 from edgepart.partitioning.plan import Plan, PlannedExit
 
 DEFAULT = "linear"
+#: of a parameter: heads are float32
+_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def add_heads(
     Raises:
         UnknownName: no such template or parameter.
         TemplateError: a head cannot be rendered, compiled or run on its tensor.
+        InfeasiblePlan: with the heads a tier exceeds its memory limit.
     """
     framework = builder.program.graph.framework
     points, sources, sizes = [], {}, {}
@@ -45,8 +48,11 @@ def add_heads(
         size = builder.add_head(point.name, source, point.tensor, classes, seed + number)
         sources[point.name], sizes[point.name] = source, size
         chosen = {"head": template.name, "parameters": values, "head_macs": size.macs}
+        chosen["head_bytes"] = _BYTES * size.parameters
         points.append(point.model_copy(update=chosen))
-    return Heads(plan.model_copy(update={"exits": tuple(points)}), sources, sizes)
+    filled = plan.model_copy(update={"exits": tuple(points)})
+    filled.require_memory()
+    return Heads(filled, sources, sizes)
 
 
 def _values(template: Template, given: Mapping[str, Value]) -> dict[str, Value]:

@@ -6,7 +6,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from edgepart.bundle.manifest import MANIFEST
 from edgepart.data.base import Preprocessing
 from edgepart.data.dataset import Dataset
-from edgepart.errors import BundleError
+from edgepart.errors import BundleError, EdgepartError, FileError, TrainingInterrupted
 from edgepart.files import read_json, replace_folder, require_parent, sha256, write_json
 
 REQUEST = "request.json"
@@ -30,13 +31,29 @@ class Workspace:
         self.folder = output.with_name(f"{output.name}.partial")
         self.state, self.bundle = self.folder / "state", self.folder / "bundle"
 
-    def open(self, request: Mapping[str, str], say: Say) -> None:
-        """Take up the unfinished build that was started with the same request, or start afresh.
+    @contextmanager
+    def opened(self, request: Mapping[str, str], say: Say) -> Iterator[None]:
+        """Take up the unfinished build that was started with the same request, or start afresh; at the end the bundle
+        is put in its place.
+
+        What an interruption or a full disk leaves is kept. After any other error the same request would only fail
+        again, so nothing is.
 
         Args:
             request: what determines the result, each as text or digest
             say: told which of the two it is, where there is an unfinished build
         """
+        try:
+            self._open(request, say)
+            yield
+            self._finish()
+        except EdgepartError as error:
+            resumable = isinstance(error, TrainingInterrupted | FileError)
+            if not (resumable and any(path.is_file() for path in self.state.rglob("*"))):
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _open(self, request: Mapping[str, str], say: Say) -> None:
         if self.folder.exists():
             found = read_json(self.folder / REQUEST) if (self.folder / REQUEST).is_file() else {}
             changed = [name for name in request if found.get(name) != request[name]]
@@ -50,8 +67,7 @@ class Workspace:
         shutil.rmtree(self.bundle, ignore_errors=True)
         self.bundle.mkdir()
 
-    def finish(self) -> None:
-        """Put the finished bundle in its place and remove the rest."""
+    def _finish(self) -> None:
         replace_folder(self.bundle, self.output)
         shutil.rmtree(self.folder, ignore_errors=True)
 

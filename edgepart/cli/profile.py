@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgepart.cli.output import json_option, note, print_json, print_table
+from edgepart.errors import FileError
 from edgepart.files import require_parent
 from edgepart.graph import peak_activation_bytes
 from edgepart.hardware import THIS, Profile
@@ -37,6 +38,8 @@ def command(model: str, device: str, output: str, threads: int, quick: bool, as_
 
     # what can be wrong is told before anything is loaded or measured
     require_parent(Path(output))
+    if Path(output).is_dir():
+        raise FileError(f"{output} is a folder: give a file for the profile")
     require_this(device)
     loaded = load_model(model)
     for remark in loaded.notes:

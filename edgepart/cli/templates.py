@@ -169,7 +169,7 @@ def _of_model(model: str, layer: str, classes: int | None, needs_classifier: boo
     from edgepart.frameworks import framework_of
     from edgepart.frameworks.model import load_model
     from edgepart.frameworks.torch.classifier import describe_classifier
-    from edgepart.frameworks.torch.sizes import evaluate
+    from edgepart.graph.sizes import evaluate_size
 
     loaded = load_model(model)
     program: Any = framework_of(loaded.model).program(loaded.model, loaded.example)
@@ -185,7 +185,7 @@ def _of_model(model: str, layer: str, classes: int | None, needs_classifier: boo
     outputs = graph.tensor(graph.outputs[0]).shape[-1]
     return _Target(
         shape,
-        tuple(evaluate(size, graph.symbols) for size in shape),
+        tuple(evaluate_size(size, graph.symbols) for size in shape),
         classes or int(outputs),
         describe_classifier(program, shape) if needs_classifier else None,
     )

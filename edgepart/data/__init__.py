@@ -1,4 +1,8 @@
-"""Labelled data in the forms people have it, and what turns it into a network's inputs."""
+"""Labelled data in the forms people have it, and what turns it into a network's inputs.
+
+A reader (table, archive, folder, script) gives samples as they are stored; a Preprocessing, bound to the network's
+inputs, turns a batch of them into arrays; labels become indices into the bundle's classes. A Dataset is these three.
+"""
 
 from edgepart.data.dataset import Dataset, Encoder
 from edgepart.data.labels import require_every_class

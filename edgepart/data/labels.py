@@ -65,7 +65,8 @@ def require_every_class(dataset: Dataset) -> None:
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     empty = [name for name, count in zip(dataset.classes, counts, strict=True) if count == 0]
     if empty:
-        more = f" (nor of {len(empty) - 1} other classes)" if len(empty) > 1 else ""
+        others = len(empty) - 1
+        more = f" (nor of {others} other class{'es' if others > 1 else ''})" if others else ""
         raise DataError(
             f"{dataset.source} has no sample of the class '{empty[0]}'{more}: training needs some of every class"
         )

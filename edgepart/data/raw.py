@@ -93,11 +93,13 @@ def from_arrays(arrays: Mapping[str, Array], inputs: Sequence[str], source: str)
 
 
 def label_list(values: Array, source: str) -> list[Label]:
-    """Labels of an array as strings and integers.
+    """Labels of an array (samples,) or (samples, 1) as strings and integers.
 
     Raises:
         DataError: they are not one integer or string a sample.
     """
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     if values.ndim != 1:
         hint = ": give the index of the class, not one column a class" if values.ndim == 2 else ""
         raise DataError(f"the labels of {source} have shape {values.shape}, expected (samples,){hint}")

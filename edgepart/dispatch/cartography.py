@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -103,9 +104,14 @@ class Cartography(Strategy):
         return self._settings
 
     def policy(self, setting: Setting) -> Policy:
-        router = self.router(Thresholds(float(setting["alpha"]), float(setting["beta"])))
+        router = self.router(self.thresholds(setting))
         kind = AdaptiveCentroidPolicy if self._adaptive else CentroidPolicy
         return kind(self._layout, self._tiers, router)
+
+    @staticmethod
+    def thresholds(setting: Setting) -> Thresholds:
+        """The (α, β) of a setting."""
+        return Thresholds(float(setting["alpha"]), float(setting["beta"]))
 
     def router(self, thresholds: Thresholds) -> Router:
         """The centroids that the thresholds give on the validation trace."""
@@ -153,21 +159,28 @@ class Cartography(Strategy):
         return self._worth(self.router(cell).pools(self._embeddings))
 
     def _empty_pools(self) -> list[str]:
-        def empty(cell: Thresholds) -> list[str]:
-            pool = pools(self.data_map, *cell)
-            return [name for index, name in enumerate(POOLS) if not (pool == index).any()]
-
-        cells = self.candidates()
-        count = sum(bool(empty(cell)) for cell in cells)
-        told = [f"{self.name}: {count} of {len(cells)} pairs of α and β leave a pool empty"] if count else []
-        chosen = [Thresholds(float(setting["alpha"]), float(setting["beta"])) for setting in self._settings]
-        for cell in dict.fromkeys(chosen):
-            told += [
-                f"{self.name}: the chosen α={cell.alpha:.3g}, β={cell.beta:.3g} leave the {name} pool empty: "
-                f"no sample will count as {name}"
-                for name in empty(cell)
-            ]
+        """One sentence on what was tried and, if it matters there, one on what was chosen."""
+        filled = {cell: self._filled(cell) for cell in self.candidates()}
+        lacking = sum(len(names) < len(POOLS) for names in filled.values())
+        if not lacking:
+            return []
+        told = [
+            f"{lacking} of {len(filled)} pairs of α and β put no validation sample into one of the pools "
+            f"{_listed(POOLS)}; a pool without samples has no centroid, so none is ever sent there"
+        ]
+        chosen = Counter(filled[self.thresholds(setting)] for setting in self._settings)
+        counts = [
+            f"at {count} every sample counts as {_listed(names)}"
+            for names, count in chosen.items()
+            if len(names) < len(POOLS)
+        ]
+        if counts:
+            told.append(f"of its {len(self._settings)} settings, " + ", ".join(counts))
         return told
+
+    def _filled(self, cell: Thresholds) -> tuple[str, ...]:
+        pool = pools(self.data_map, *cell)
+        return tuple(name for index, name in enumerate(POOLS) if (pool == index).any())
 
 
 class AdaptiveCartography(Cartography):
@@ -179,6 +192,11 @@ class AdaptiveCartography(Cartography):
 
     name = "cartography-adaptive"
     _adaptive = True
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``easy, medium or hard``."""
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def pool_tiers(layout: Layout) -> tuple[int, ...]:

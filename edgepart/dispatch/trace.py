@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.errors import FileError, TrainingError
-from edgepart.files import atomic_file
+from edgepart.files import write_arrays
 
 KIND = "edgepart.trace"
 VERSION = 1
@@ -86,12 +86,6 @@ class Trace:
         return result
 
     @cached_property
-    def entropy(self) -> Floats:
-        """(N, K) entropy in nats, 0 … log C."""
-        result: Floats = -(self.probabilities * self.log_probabilities).sum(axis=-1)
-        return result
-
-    @cached_property
     def correct(self) -> NDArray[np.bool_]:
         """(N, K) whether the exit answers with the label."""
         result: NDArray[np.bool_] = self.logits.argmax(axis=-1) == self.labels[:, None]
@@ -114,9 +108,11 @@ class Trace:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, atomically."""
-        from safetensors.numpy import save_file
+        """Write a safetensors file, atomically.
 
+        Raises:
+            FileError: the folder is missing or the disk is full.
+        """
         arrays = {"logits": self.logits, "labels": self.labels, "embeddings": self.embeddings}
         if self.dynamics is not None:
             arrays["dynamics"] = self.dynamics
@@ -125,8 +121,7 @@ class Trace:
             "version": str(VERSION),
             **{name: json.dumps(getattr(self, name)) for name in ("exits", "exit_tiers", "tiers", "classes")},
         }
-        with atomic_file(path) as temporary:
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, header)
+        write_arrays(path, arrays, header)
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:

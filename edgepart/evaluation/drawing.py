@@ -145,7 +145,7 @@ def _band(svg: Element, tier: TierPlan, colour: str, top: float, height: float) 
 
 
 def _heading(svg: Element, plan: Plan, tier: TierPlan, top: float) -> None:
-    facts = f"{_compute(tier)} · {size(tier.memory_bytes)}" if tier.layers else "no layers of its own"
+    facts = f"{_compute(tier)} · {size(plan.memory_bytes(tier))}" if tier.layers else "no layers of its own"
     if plan.deployment == "nested" and tier is not plan.tiers[0] and tier.layers:
         facts = f"starts afresh · {facts}"
     label = f"{tier.name} · {tier.device.title}"

@@ -20,8 +20,7 @@ from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.evaluation.record import record
 from edgepart.evaluation.report import Report
 from edgepart.evaluation.report_page import write_report
-from edgepart.hardware import Profile
-from edgepart.hardware.scaling import tier_latency_s
+from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
 
 
@@ -66,7 +65,7 @@ def evaluate(
         require_matplotlib()
         require_replaceable(Path(output))
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.profile)))
+    costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph)))
     require_learnable(asked, opened.validation, costs)
     test, source = _test_trace(opened, data, trace, batch_size, threads)
     report = report_on(opened.plan, opened.validation, test, asked, costs, source=source, command=command)
@@ -75,13 +74,20 @@ def evaluate(
     return report
 
 
-def router_seconds(plan: Plan, profile: Profile | None) -> float:
-    """Predicted seconds that the first tier takes to embed a sample for the router; 0 without a profile."""
-    if profile is None:
-        return 0.0
-    latency_s, _ = tier_latency_s(profile, plan.tiers[0].device)
-    boundary, _ = router_place(profile.graph)
-    return sum(latency_s[layer] for layer in (boundary.layers if boundary else latency_s))
+def router_seconds(plan: Plan, graph: Graph) -> float:
+    """Predicted seconds that the first tier takes to embed a sample for the router; 0 if the plan tells no layers'.
+
+    Layers that the plan puts on a later tier are carried over by the devices' rates, as predictions are everywhere.
+    """
+    boundary, _ = router_place(graph)
+    needed = boundary.layers if boundary else set(graph.position)
+    first = plan.tiers[0].device
+    return sum(
+        seconds * tier.device.macs_per_s / first.macs_per_s
+        for tier in plan.tiers
+        for layer, seconds in zip(tier.layers, tier.layer_s, strict=False)
+        if layer in needed
+    )
 
 
 def require_replaceable(folder: Path) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgepart import plugins
 from edgepart.dispatch import options
 from edgepart.dispatch.base import Strategy
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
-from edgepart.evaluation import report_assembly, selection
+from edgepart.evaluation import cautions, report_assembly, selection
 from edgepart.evaluation.costs import CostModel, Costs, cost_model
 from edgepart.evaluation.report import DataReport, PlanReport, Report, StrategyReport, Unreached
 from edgepart.partitioning.plan import Plan
@@ -93,8 +91,8 @@ def report_on(
         DispatchError: a strategy that was asked for by name cannot learn from the validation trace.
     """
     curves, warnings = _curves(validation, test, asked, costs)
-    if np.array_equal(validation.logits, test.logits):
-        warnings.insert(0, "these are the samples that the settings were chosen on: expect less on new data")
+    told = list(cautions.about_data(validation, test, asked.drops))
+    told += cautions.about_latency(plan) if asked.cost.name == "latency" else []
     outcomes = [
         report_assembly.choice_report(curve, curve.choices[index], test, costs)
         for index in range(len(asked.drops))
@@ -115,7 +113,7 @@ def report_on(
         plan=PlanReport.of(plan),
         data=DataReport(source=source, samples=len(test), validation_samples=len(validation), classes=test.classes),
         data_map=report_assembly.data_map_report(curves, chosen, validation),
-        warnings=tuple(warnings),
+        warnings=(*told, *warnings),
         provenance=report_assembly.provenance(command),
     )
 
@@ -124,14 +122,15 @@ def _curves(
     validation: Trace, test: Trace, asked: Question, costs: Costs
 ) -> tuple[list[selection.StrategyCurve], list[str]]:
     """Every strategy on both traces, and what the user should know."""
-    curves, warnings = [], []
+    curves: list[selection.StrategyCurve] = []
+    left_out, told = [], []
     for strategy in asked.strategies:
         try:
             curves.append(selection.evaluate_strategy(strategy, validation, test, costs, asked.grid, asked.drops))
         except DispatchError as error:
             if asked.required:
                 raise
-            warnings.append(f"{strategy.name} was left out: {error}")
+            left_out.append((strategy.name, [f"left out, since {error}"]))
             continue
-        warnings.extend(strategy.warnings)
-    return curves, warnings
+        told.append((strategy.name, strategy.warnings))
+    return curves, cautions.merged([*left_out, *told])

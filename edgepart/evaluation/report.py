@@ -35,8 +35,10 @@ class ExitReport(Record):
     head: str | None = None
     accuracy: Share
     validation_accuracy: Share | None = None
-    #: mean cost of a sample that enters at the first tier and leaves here
+    #: of a sample that a cascade keeps until here: it enters at the first tier and asks every exit before
     cost: FiniteFloat | None = None
+    #: of a sample that a router sends here: it enters where that is cheapest
+    routed_cost: FiniteFloat | None = None
 
 
 class StrategyReport(Record):
@@ -149,7 +151,7 @@ class PlanReport(Record):
                     device=tier.device.title,
                     layers=len(tier.layers),
                     compute_s=tier.compute_s,
-                    memory_bytes=tier.memory_bytes,
+                    memory_bytes=plan.memory_bytes(tier),
                     estimated=tier.estimated,
                 )
                 for tier in plan.tiers

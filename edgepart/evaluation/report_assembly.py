@@ -64,6 +64,7 @@ def exit_reports(plan: Plan, validation: Trace, test: Trace, costs: Costs) -> tu
             accuracy=float(test.correct[:, index].mean()),
             validation_accuracy=float(validation.correct[:, index].mean()),
             cost=float(reach[index]) if np.isfinite(reach[index]) else None,
+            routed_cost=float(costs.table[:, index].min()),
         )
         for index, name in enumerate(test.exits)
     )

@@ -26,6 +26,9 @@ from edgepart.units import percent, seconds, size
 #: strategies that decide without looking at the sample
 BLIND = ("fixed-tier", "random")
 
+#: a saving up to this share is none
+LEAST = 0.005
+
 #: a number and its % stay on one line
 _PERCENT = "\u00a0%"
 
@@ -79,7 +82,8 @@ def figures(report: Report, graph: Graph, plan: Plan, validation: Trace) -> dict
 def render_page(report: Report, drawn: Mapping[str, str]) -> str:
     """The page as HTML; everything that came from outside is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "drop": drop_text, "seconds": seconds, "size": size, "points": points}
+    environment.filters |= {"percent": _percent, "drop": drop_text, "points": points, "saved": saved_text}
+    environment.filters |= {"seconds": seconds, "size": size}
     source = resources.find("templates/report", ".html.j2", "report", "report template").read_text(encoding="utf-8")
     tiers = [tier.name for tier in report.plan.tiers]
     context: dict[str, Any] = {
@@ -87,7 +91,7 @@ def render_page(report: Report, drawn: Mapping[str, str]) -> str:
         "headline": headline(report).replace(" %", _PERCENT),
         "beside": beside(report).replace(" %", _PERCENT),
         "figures": {name: Markup(inline(svg, name)) for name, svg in drawn.items()},
-        "saved": SAVED.get(report.cost_model, "cost"),
+        "least": LEAST,
         "colour": lambda name: strategy_style(name).colour,
         "tier_colour": lambda name: tier_colour(tiers.index(name)),
         "cost": report.cost_text,
@@ -118,15 +122,25 @@ def headline(report: Report) -> str:
     what = SAVED.get(report.cost_model, "cost")
     if best is None:
         return f"The full model answers {full} of the samples correctly; no strategy was evaluated."
-    if best.saving <= 0.005:
+    if best.saving <= LEAST:
+        how = f"the cheapest, '{best.name}', {saved_text(best.saving)}" if best.saving < -LEAST else "none is cheaper"
         return (
             f"No strategy saves {what} within an accuracy drop of {drop_text(best.allowed_drop)}: "
-            f"the full model, at {full} accuracy, is as cheap as any."
+            f"{how} than the full model, which is right on {full} of the samples."
         )
-    return (
-        f"The strategy '{best.name}' keeps {percent(best.accuracy)} accuracy (full model {full}) "
-        f"at {percent(best.saving, 1 if best.saving > 0.99 else 0)} less {what}."
-    )
+    less = f"{percent(best.saving, 1 if best.saving > 0.99 else 0)} less {what}"
+    lost = report.full_model.accuracy - best.accuracy
+    if lost > best.allowed_drop + 1e-9:
+        return (
+            f"The strategy '{best.name}' has {percent(best.accuracy)} accuracy (full model {full}) at {less}: it loses "
+            f"{100 * lost:.2f} points here, more than the {drop_text(best.allowed_drop)} allowed on validation."
+        )
+    return f"The strategy '{best.name}' keeps {percent(best.accuracy)} accuracy (full model {full}) at {less}."
+
+
+def saved_text(saving: float) -> str:
+    """A saving such as ``12.3 %``; where there is none, what it costs more."""
+    return f"costs {_percent(-saving)} more" if round(saving, 3) < 0 else _percent(saving)
 
 
 def beside(report: Report) -> str:
@@ -138,9 +152,14 @@ def beside(report: Report) -> str:
     blind = min((rivals[name] for name in BLIND if name in rivals), key=lambda x: x.validation_cost, default=None)
     said = []
     if blind is not None:
-        said.append(f"sending samples to tiers without looking at them saves {percent(max(blind.saving, 0.0), 0)}")
+        saved = percent(blind.saving, 0) if blind.saving > LEAST else "nothing"
+        said.append(f"sending samples to tiers without looking at them saves {saved}")
     if "oracle" in rivals:
-        said.append(f"an oracle that knows the labels saves {percent(rivals['oracle'].saving, 0)}")
+        oracle = rivals["oracle"]
+        said.append(
+            f"an oracle that knows the labels saves {percent(oracle.saving, 0)} and is right on "
+            f"{percent(oracle.accuracy)}"
+        )
     text = "; ".join(said)
     return f"Within the same allowed drop, {text}." if said else ""
 

@@ -1,7 +1,7 @@
 """Where exits sit inside a part.
 
 A *candidate* is a prefix of the part's topological order (all earlier parts included) across which exactly one
-feature tensor crosses to the rest of the network, so that one head can classify it; masks and raw inputs may cross
+feature tensor crosses to the rest of the network, of a shape that a head can classify; masks and raw inputs may cross
 beside it. Exits go to the candidates nearest to the wanted positions, which are shares of the part's compute time:
 
 - ``linear`` (EdgeLessPart, section II): evenly spaced, the i-th of k at u = i/k;
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgepart.errors import PlanError
-from edgepart.graph import Graph
+from edgepart.graph import Graph, Tensor
 
 Rule = Literal["linear", "pareto", "none"]
 RULES: tuple[Rule, ...] = ("linear", "pareto", "none")
@@ -61,11 +61,18 @@ def candidates(graph: Graph, before: frozenset[str], part: Sequence[str]) -> tup
             unread[tensor] -= 1
         live.update(tensor for tensor in layer.outputs if graph.tensor(tensor).feature)
         live = {tensor for tensor in live if unread[tensor]}
-        if len(live) == 1:
-            (tensor,) = live
-            if graph.tensor(tensor).producer in part and _is_float(graph, tensor):
-                found[tensor] = depth if depth == len(part) else found.get(tensor, depth)
+        crossing = graph.tensor(next(iter(live))) if len(live) == 1 else None
+        if crossing is not None and crossing.producer in part and is_classifiable(crossing):
+            found[crossing.name] = depth if depth == len(part) else found.get(crossing.name, depth)
     return tuple(Candidate(tensor, depth) for tensor, depth in found.items())
+
+
+def is_classifiable(tensor: Tensor) -> bool:
+    """Whether a head can read a tensor: numbers, one row a sample, as features, tokens or a map.
+
+    Windows or attention heads that are folded into the batch have several rows a sample.
+    """
+    return tensor.is_float and tensor.shape[0] == "batch" and 2 <= len(tensor.shape) <= 4
 
 
 def worthwhile(graph: Graph, part: Sequence[str], places: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -137,7 +144,3 @@ def _shares(places: Sequence[Candidate], time_s: Sequence[float]) -> list[float]
     if total <= 0:
         return [place.depth / len(time_s) for place in places]
     return [sum(time_s[: place.depth]) / total for place in places]
-
-
-def _is_float(graph: Graph, tensor: str) -> bool:
-    return "float" in graph.tensor(tensor).dtype

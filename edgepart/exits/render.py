@@ -10,6 +10,7 @@ import jinja2
 
 from edgepart.errors import TemplateError
 from edgepart.exits.template import Refused, Template, Value, environment
+from edgepart.units import dimensions
 
 #: how shapes are named in messages, by rank without the batch dimension
 LAYOUTS = {1: "(features)", 2: "(sequence, hidden)", 3: "(channels, height, width)"}
@@ -60,20 +61,16 @@ def _channels(template: Template, shape: Sequence[int | str]) -> int:
     if len(shape) not in ranks:
         expected = " or ".join(LAYOUTS[rank] for rank in ranks)
         raise TemplateError(
-            f"the template '{template.name}' classifies tensors {expected} a sample, not {_show(shape)}: "
+            f"the template '{template.name}' classifies tensors {expected} a sample, not {dimensions(shape)}: "
             "choose another template or another exit"
         )
     channels = shape[0] if len(shape) == 3 else shape[-1]
     if not isinstance(channels, int):
         raise TemplateError(
-            f"the template '{template.name}' needs a fixed number of channels, but the tensor {_show(shape)} has "
+            f"the template '{template.name}' needs a fixed number of channels, but the tensor {dimensions(shape)} has "
             f"'{channels}': place the exit elsewhere"
         )
     return channels
-
-
-def _show(shape: Sequence[int | str]) -> str:
-    return f"({', '.join(map(str, shape))})"
 
 
 def _rendered(template: Template, context: Mapping[str, object]) -> str:

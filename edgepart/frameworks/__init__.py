@@ -1,4 +1,9 @@
-"""Frameworks: the only folder whose code knows one. Importing it imports none."""
+"""Frameworks: the only folder whose code knows one. Importing it imports none.
+
+A Framework captures a network as a Program: its Graph, and slices of it as Parts that own their weights, take and
+give NumPy arrays by tensor name, and write themselves to files that run without the user's code. Its Builder adds
+heads, trains and writes stages. One sub-package a framework, found by entry point and imported when it is used.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from edgepart.errors import GraphError, ModelError
 from edgepart.frameworks.base import Framework, Part, Program, slices
 from edgepart.graph import Boundary, Graph
 
-__all__ = ["Framework", "Part", "Program", "capture", "framework", "framework_of", "program", "slices", "split"]
+__all__ = ["Framework", "Part", "Program", "capture", "framework", "framework_of", "slices", "split"]
 
 #: the last program captured of a model, for :func:`split`; forgotten with the model
 _captured: weakref.WeakKeyDictionary[object, Program] = weakref.WeakKeyDictionary()
@@ -39,11 +44,6 @@ def framework_of(model: object) -> Framework:
     raise ModelError(f"a {type(model).__name__} is not a network of a known framework ({', '.join(names)})")
 
 
-def program(model: object, example: object) -> Program:
-    """Capture a network, see :meth:`Framework.program`."""
-    return framework_of(model).program(model, example)
-
-
 def capture(model: object, example: object) -> Graph:
     """The Graph of a network.
 
@@ -55,7 +55,7 @@ def capture(model: object, example: object) -> Graph:
         ModelError: no framework knows the model.
         CaptureError: the framework cannot export it; names the module and what to try.
     """
-    _captured[model] = made = program(model, example)
+    _captured[model] = made = framework_of(model).program(model, example)
     return made.graph
 
 

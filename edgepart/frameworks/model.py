@@ -47,7 +47,8 @@ class LoadedModel:
 def load_model(spec: str) -> LoadedModel:
     """Load a network by the name given on the command line.
 
-    A function is called without arguments and returns ``(model, example)`` or ``(model, example, preprocessing)``.
+    A function is called without arguments and returns ``(model, example)``, ``(model, example, preprocessing)`` or
+    ``(model, example, preprocessing, classes)``, where classes are names in the order of the logits.
     It is the user's own code and can do anything. A folder is a Hugging Face checkpoint of a text classifier with its
     tokenizer; nothing in it is executed.
 
@@ -126,23 +127,33 @@ def _called(function: Callable[[], object], spec: str) -> object:
 
 
 def _checked(returned: object, name: str, spec: str) -> LoadedModel:
-    expected = "expected (model, example) or (model, example, preprocessing)"
+    expected = "expected (model, example), and after them a preprocessing and the names of the classes if need be"
     if not isinstance(returned, tuple):
         raise ModelError(f"{spec} returned a {type(returned).__name__}, {expected}")
-    if len(returned) not in (2, 3):
+    if len(returned) not in (2, 3, 4):
         raise ModelError(f"{spec} returned a tuple of {len(returned)}, {expected}")
     model, example, *rest = returned
     try:
         framework_of(model)
     except ModelError as error:
         raise ModelError(f"{spec} returned as its model what is none: {error}; {expected}") from None
-    preprocessing = rest[0] if rest else None
+    preprocessing, classes = (*rest, None, None)[:2]
     if preprocessing is not None and not isinstance(preprocessing, Mapping):
         raise ModelError(
             f"{spec} returned a {type(preprocessing).__name__} as its preprocessing, expected a dict such as "
             "{'kind': 'image', ...}"
         )
-    return LoadedModel(name, model, example, preprocessing)
+    return LoadedModel(name, model, example, preprocessing, None if classes is None else _class_names(classes, spec))
+
+
+def _class_names(classes: object, spec: str) -> tuple[str, ...]:
+    names = tuple(classes) if isinstance(classes, list | tuple) else ()
+    if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names) or len(names) < 2:
+        raise ModelError(
+            f"{spec} returned {str(classes)[:60]} as its classes, expected a list of different names in the order of "
+            "the logits"
+        )
+    return names
 
 
 @contextmanager

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import ConfigDict, model_validator
 
 from edgepart.errors import GraphError, UnknownName
 from edgepart.files import Document, Record
 from edgepart.graph.boundary import Boundary
+
+if TYPE_CHECKING:
+    import networkx
 
 
 class Tensor(Record):
@@ -31,6 +34,11 @@ class Tensor(Record):
     consumers: tuple[str, ...] = ()
     #: whether some parameter lies upstream: a feature that an exit can classify, unlike a mask
     feature: bool = False
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds floating-point numbers, of whatever width."""
+        return "float" in self.dtype
 
 
 class Layer(Record):
@@ -192,12 +200,18 @@ class Graph(Document):
         Raises:
             UnknownName: neither a module nor a layer is called so.
         """
-        inside = [x.name for x in self.layers if x.module == module or x.module.startswith(f"{module}.")]
-        if not inside and module in self.position:
-            inside = [module]
-        if not inside:
+        return self.boundary(self.within(module))
+
+    def within(self, module: str) -> tuple[str, ...]:
+        """The layers of a user's module, or the one layer of that name, in topological order.
+
+        Raises:
+            UnknownName: neither a module nor a layer is called so; lists the nearest names.
+        """
+        inside = tuple(x.name for x in self.layers if x.module == module or x.module.startswith(f"{module}."))
+        if not inside and module not in self.position:
             raise UnknownName("module or layer", module, {*self.modules, *self.position})
-        return self.boundary(inside)
+        return inside or (module,)
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
@@ -208,6 +222,24 @@ class Graph(Document):
             paths.update((".".join(pieces[: end + 1]), None) for end in range(len(pieces)))
         paths.pop("", None)
         return tuple(paths)
+
+    def to_networkx(self) -> networkx.DiGraph[str]:
+        """The layers as a directed graph, for analyses and drawings of your own.
+
+        Nodes carry ``macs``, ``module`` and ``kind``; an edge carries the ``tensors`` that pass and their ``bytes`` for
+        one sample. Inputs and outputs of the network are no nodes.
+        """
+        import networkx
+
+        found: networkx.DiGraph[str] = networkx.DiGraph(name=self.name)
+        for layer in self.layers:
+            found.add_node(layer.name, macs=layer.macs, module=layer.module, kind=layer.kind)
+        for tensor in self.tensors:
+            for consumer in tensor.consumers if tensor.producer is not None else ():
+                passing = found.get_edge_data(tensor.producer, consumer, default={"tensors": (), "bytes": 0})
+                names, size = (*passing["tensors"], tensor.name), passing["bytes"] + tensor.bytes
+                found.add_edge(tensor.producer, consumer, tensors=names, bytes=size)
+        return found
 
     def in_order(self, layers: Iterable[str]) -> tuple[str, ...]:
         """The given layers in topological order."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgepart.errors import InfeasiblePlan, PlanError
-from edgepart.partitioning.evaluate import evaluate, excess
 from edgepart.partitioning.pins import Windows, windows
+from edgepart.partitioning.placement_cost import evaluate, excess
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.problem import Placement, Problem
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edgepart.errors import PlanError
 from edgepart.exits.placement import Candidate, Rule, after, candidates, place, worthwhile
-from edgepart.partitioning.evaluate import TierOf, layers_run
+from edgepart.partitioning.placement_cost import TierOf, layers_run
 from edgepart.partitioning.plan import FINAL, PlannedExit
 from edgepart.partitioning.problem import Problem
 

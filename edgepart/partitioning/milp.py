@@ -25,8 +25,8 @@ from scipy.sparse import csr_array
 
 from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.graph import Tensor
-from edgepart.partitioning.evaluate import describe_excess, evaluate, excess, uniform
 from edgepart.partitioning.pins import Windows
+from edgepart.partitioning.placement_cost import describe_excess, evaluate, excess, uniform
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.problem import Placement, Problem
 

@@ -26,8 +26,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from edgepart.errors import PlanError
-from edgepart.partitioning.evaluate import evaluate, excess, uniform
 from edgepart.partitioning.pins import Windows, windows
+from edgepart.partitioning.placement_cost import evaluate, excess, uniform
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.problem import Placement, Problem
 

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from edgepart.errors import PlanError
+from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.files import Document, Record
 from edgepart.graph import Boundary, Graph
 from edgepart.hardware import Device, Link
+from edgepart.units import size
 
 #: ``split``: a part continues from the activations of the one before (EdgeLessPart).
 #: ``nested``: every tier holds all layers up to its boundary and starts from the raw input (DIMEC-DC).
@@ -37,6 +38,8 @@ class PlannedExit(Record):
     parameters: dict[str, str | int | float | bool] = Field(default_factory=dict)
     #: multiply-accumulates of the head, known once it is built
     head_macs: int = Field(default=0, ge=0)
+    #: bytes of the head's parameters, known once it is built
+    head_bytes: int = Field(default=0, ge=0)
 
 
 class TierPlan(Record):
@@ -47,6 +50,8 @@ class TierPlan(Record):
     layers: tuple[str, ...]
     #: predicted seconds for one sample through everything the tier runs (under ``nested`` from the raw input)
     compute_s: float = Field(ge=0)
+    #: predicted seconds of each of ``layers``, in their order; empty where unknown
+    layer_s: tuple[float, ...] = ()
     parameter_bytes: int = Field(ge=0)
     activation_bytes: int = Field(ge=0)
     memory_limit_bytes: int | None = None
@@ -55,6 +60,7 @@ class TierPlan(Record):
 
     @property
     def memory_bytes(self) -> int:
+        """Heads not counted: :meth:`Plan.memory_bytes` has them."""
         return self.parameter_bytes + self.activation_bytes
 
 
@@ -107,6 +113,8 @@ class Plan(Document):
             raise ValueError(f"two tiers have the same name: {', '.join(names)}")
         if [(hop.source, hop.target) for hop in self.hops] != list(itertools.pairwise(names)):
             raise ValueError("the hops do not join the tiers in order")
+        if any(len(tier.layer_s) not in (0, len(tier.layers)) for tier in self.tiers):
+            raise ValueError("layer_s of a tier must name the seconds of each of its layers, or of none")
         exits = [point.name for point in self.exits]
         if len(set(exits)) != len(exits) or FINAL in exits:
             raise ValueError(f"exit names must differ from each other and from '{FINAL}'")
@@ -137,6 +145,24 @@ class Plan(Document):
     def exits_of(self, tier: str) -> tuple[PlannedExit, ...]:
         return tuple(point for point in self.exits if point.tier == tier)
 
+    def memory_bytes(self, tier: TierPlan) -> int:
+        """Bytes that a tier needs, its heads included once they are built."""
+        return tier.memory_bytes + sum(point.head_bytes for point in self.exits_of(tier.name))
+
+    def require_memory(self) -> None:
+        """Check that every tier still holds its part once the heads are built.
+
+        Raises:
+            InfeasiblePlan: one does not.
+        """
+        for tier in self.tiers:
+            needed, limit = self.memory_bytes(tier), tier.memory_limit_bytes
+            if limit is not None and needed > limit:
+                raise InfeasiblePlan(
+                    f"with its heads '{tier.name}' needs {size(needed)}, {size(needed - limit)} above its limit of "
+                    f"{size(limit)}: choose a smaller head, or plan with fewer exits or a lower limit"
+                )
+
     def require(self, graph: Graph) -> None:
         """Check that this plan is for that network.
 
@@ -151,27 +177,19 @@ class Plan(Document):
 
     def tier_boundary(self, graph: Graph, tier: str) -> Boundary:
         """Everything that has run once ``tier`` is done with its part."""
-        held: frozenset[str] = frozenset()
-        for part in self.tiers:
-            held |= frozenset(part.layers)
-            if part.name == tier:
-                break
-        return _closed(graph, held)
+        return self._boundary(graph, tier, None)
 
     def exit_boundary(self, graph: Graph, point: PlannedExit) -> Boundary:
         """Everything that has run when the head of ``point`` can answer."""
-        held: frozenset[str] = frozenset()
-        for part in self.tiers:
-            if part.name == point.tier:
-                held |= frozenset(graph.in_order(part.layers)[: point.depth])
-                break
-            held |= frozenset(part.layers)
-        return _closed(graph, held)
+        return self._boundary(graph, point.tier, point.depth)
 
-
-def _closed(graph: Graph, layers: frozenset[str]) -> Boundary:
-    boundary = graph.boundary(layers)
-    if boundary.layers != layers:
-        missing = graph.in_order(boundary.layers - layers)[0]
-        raise PlanError(f"the plan runs a layer before '{missing}', which it depends on")
-    return boundary
+    def _boundary(self, graph: Graph, tier: str, depth: int | None) -> Boundary:
+        """All layers of the tiers below, and the first ``depth`` of the tier's own (None: all of them)."""
+        index = self.tier_names.index(tier)
+        below = [layer for part in self.tiers[:index] for layer in part.layers]
+        held = frozenset((*below, *graph.in_order(self.tiers[index].layers)[:depth]))
+        boundary = graph.boundary(held)
+        if boundary.layers != held:
+            missing = graph.in_order(boundary.layers - held)[0]
+            raise PlanError(f"the plan runs a layer before '{missing}', which it depends on")
+        return boundary

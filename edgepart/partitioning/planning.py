@@ -6,16 +6,17 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from edgepart import plugins, resources
+from edgepart import plugins
 from edgepart.errors import InfeasiblePlan, PlanError, UnknownName
 from edgepart.exits import placement
+from edgepart.exits.template import load_template
 from edgepart.hardware import Device, Profile
 from edgepart.partitioning.by_hand import ByHand
-from edgepart.partitioning.evaluate import TierOf, describe_excess, evaluate, excess, memory
 from edgepart.partitioning.exit_points import Wanted, plan_exits
+from edgepart.partitioning.make_problem import Links, make_problem
+from edgepart.partitioning.placement_cost import TierOf, describe_excess, evaluate, excess, memory
 from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
 from edgepart.partitioning.problem import Partitioner, Problem
-from edgepart.partitioning.setting import Links, make_problem
 
 OBJECTIVES = ("latency",)
 DEFAULT_METHOD = "minimum-cut"
@@ -60,6 +61,7 @@ def partition(
         UnknownName: a name that does not exist; lists the nearest ones.
         InfeasiblePlan: limits or pins cannot be met; says which and by how much.
         PlanError: the arguments contradict each other, or an exit cannot sit where it is asked for.
+        TemplateError: the template of the heads is not valid.
     """
     if objective not in OBJECTIVES:
         raise UnknownName("objective", objective, OBJECTIVES)
@@ -68,7 +70,7 @@ def partition(
     if exits_per_part < 1:
         raise PlanError(f"{exits_per_part} exits per part: expected 1 or more, or no exits at all (--exits none)")
     if head is not None:
-        resources.find(f"templates/exits/{profile.graph.framework}", ".py.j2", head, "head")
+        load_template(head, profile.graph.framework)
     problem = make_problem(profile, tiers, links or {}, limits or {}, pins or {}, deployment)
     solved = _partitioner(method, split_after).solve(problem)
     _require_allowed(problem, solved.tier_of)
@@ -111,6 +113,7 @@ def _plan(problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof
             device=tier.device,
             layers=tuple(layer.name for layer in problem.graph.layers if tier_of[layer.name] == index),
             compute_s=costs.compute_s[index],
+            layer_s=tuple(tier.latency_s[layer.name] for layer in problem.graph.layers if tier_of[layer.name] == index),
             parameter_bytes=needed[index].parameter_bytes,
             activation_bytes=needed[index].activation_bytes,
             memory_limit_bytes=tier.memory_limit_bytes,

@@ -1,11 +1,10 @@
-"""Placements that cut the topological order: what rules and boundaries given by hand make."""
+"""Placements that cut the topological order, as rules make them, and where they may cut."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from edgepart.exits.placement import candidates
-from edgepart.graph import Graph
 from edgepart.partitioning.problem import Problem
 
 
@@ -14,16 +13,10 @@ def cut_points(problem: Problem) -> list[int]:
 
     Every one under ``split``. Under ``nested`` every tier answers at its end, so only where an exit can sit.
     """
-    graph = problem.graph
+    order = tuple(layer.name for layer in problem.graph.layers)
     if problem.deployment == "split":
-        return list(range(len(graph.layers) + 1))
-    return [0, *ends_of_exits(graph), len(graph.layers)]
-
-
-def ends_of_exits(graph: Graph) -> list[int]:
-    """The prefix lengths across which a single feature tensor crosses, each tensor once."""
-    order = tuple(layer.name for layer in graph.layers)
-    return [place.depth for place in candidates(graph, frozenset(), order)]
+        return list(range(len(order) + 1))
+    return [0, *(place.depth for place in candidates(problem.graph, frozenset(), order)), len(order)]
 
 
 def cut_at(problem: Problem, ends: Sequence[int]) -> dict[str, int]:

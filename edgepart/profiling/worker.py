@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart import plugins
 from edgepart.errors import EdgepartError
 from edgepart.files import read_json
-from edgepart.frameworks.base import Framework, Program
+from edgepart.frameworks import Framework, Program, framework
 from edgepart.graph import Graph
 from edgepart.hardware import Measurement
 from edgepart.profiling.segments import edges, segments
@@ -38,9 +37,9 @@ _REFERENCE = Effort(runs=5, precision=0.02, budget_s=3.0, warm_up=1)
 def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     """Measure what the folder asks for; ``tell`` sends an event to the parent."""
     request = read_json(folder / "request.json")
-    framework: Framework = plugins.load("framework", request["framework"])()
-    framework.set_threads(request["threads"])
-    program = framework.open_program(folder / "program")
+    runtime = framework(request["framework"])
+    runtime.set_threads(request["threads"])
+    program = runtime.open_program(folder / "program")
     effort = QUICK if request["quick"] else Effort()
     # What the framework has made so far stays; looking through it at every collection takes longer than measuring.
     gc.collect()
@@ -51,7 +50,7 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
         return lambda done: tell({"event": "progress", "done": before + done * _STAGES[number]})
 
     tell({"event": "progress", "done": 0.0})
-    rate = reference_rate(framework, stage(0))
+    rate = reference_rate(runtime, stage(0))
     pieces, end_to_end = measure_segments(program, effort, stage(1))
     layers = measure_layers(program, [piece.inputs for piece in pieces], effort, stage(2))
     for piece in pieces:
@@ -61,7 +60,7 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
         {
             "event": "result",
             "macs_per_s": rate,
-            "runtime_version": framework.runtime_version(),
+            "runtime_version": runtime.runtime_version(),
             "end_to_end": end_to_end.model_dump(),
             "segments": [[piece.start, piece.stop, piece.latency.model_dump()] for piece in pieces],
             "layers": [layers[position].model_dump() for position in range(len(program.graph.layers))],
@@ -69,9 +68,9 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     )
 
 
-def reference_rate(framework: Framework, progress: Callable[[float], None]) -> float:
+def reference_rate(runtime: Framework, progress: Callable[[float], None]) -> float:
     """The machine's effective rate, as :attr:`edgepart.hardware.Device.macs_per_s` defines it."""
-    networks = framework.reference()
+    networks = runtime.reference()
     found = time_in_turn([run for _, run in networks.values()], _REFERENCE, progress)
     return statistics.geometric_mean(
         macs / latency.median_s for (macs, _), latency in zip(networks.values(), found, strict=True)

@@ -7,16 +7,18 @@ import math
 import numpy as np
 
 from edgepart.evaluation.costs import CostModel, Costs, Facts, tabulate
-from edgepart.hardware import Device, Link
 from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
+from edgepart.testing.hardware import example_device, example_link
 
 
 class CostModelContract:
     """Run by pytest once subclassed::
 
-    class TestEnergy(CostModelContract):
-        def cost_model(self):
-            return Energy()
+        class TestEnergy(CostModelContract):
+            def cost_model(self):
+                return Energy()
+
+    A path that exists has a finite cost, one that does not an infinite one, and a later exit of a tier costs no less.
     """
 
     def cost_model(self) -> CostModel:
@@ -73,7 +75,7 @@ def example_plan(deployment: Deployment = "split") -> Plan:
     tiers = tuple(
         TierPlan(
             name=name,
-            device=example_device(name, speed),
+            device=example_device(f"a-{name}", tier=name, memory_bytes=8 * 10**9, macs_per_s=speed, power_w=5.0),
             layers=(f"{name}.0", f"{name}.1"),
             compute_s=seconds[name],
             parameter_bytes=100_000_000,
@@ -100,23 +102,6 @@ def example_plan(deployment: Deployment = "split") -> Plan:
     )
 
 
-def example_device(tier: str, macs_per_s: float) -> Device:
-    """A device of a tier (mobile, edge or cloud) with that speed."""
-    return Device.model_validate(
-        {
-            "name": f"a-{tier}",
-            "title": f"A {tier} device",
-            "tier": tier,
-            "memory_bytes": 8 * 10**9,
-            "macs_per_s": macs_per_s,
-            "cores": 4,
-            "power_w": 5.0,
-            "basis": "data-sheet",
-            "source": "made up",
-        }
-    )
-
-
 def _exit(name: str, tier: str, depth: int, compute_s: float) -> PlannedExit:
     return PlannedExit(
         name=name, tier=tier, tensor=f"{tier}.{depth - 1}", depth=depth, compute_s=compute_s, head_macs=1_000_000
@@ -124,15 +109,6 @@ def _exit(name: str, tier: str, depth: int, compute_s: float) -> PlannedExit:
 
 
 def _hop(source: str, target: str, transfer_s: float) -> Hop:
-    link = Link(
-        name="a-link",
-        title="A link",
-        up_bits_per_s=8e6,
-        down_bits_per_s=8e6,
-        round_trip_s=0.0,
-        energy_j_per_byte=1e-7,
-        basis="data-sheet",
-        source="made up",
-    )
+    link = example_link(8e6, energy_j_per_byte=1e-7)
     size = int(transfer_s * 1_000_000)
     return Hop(source=source, target=target, link=link, tensors=("x",), bytes=size, transfer_s=transfer_s)

@@ -30,9 +30,11 @@ LAYOUTS = (
 class StrategyContract:
     """Run by pytest once subclassed::
 
-    class TestMargin(StrategyContract):
-        def strategy(self):
-            return Margin()
+        class TestMargin(StrategyContract):
+            def strategy(self):
+                return Margin()
+
+    Decisions are possible, the same one by one and for whole traces, and made without looking at labels.
     """
 
     #: whether a decision depends on the sample alone, not on those before it

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.errors import FileError
-from edgepart.files import atomic_file
+from edgepart.files import write_arrays
 
 KIND = "edgepart.training-state"
 
@@ -22,12 +21,7 @@ def save(path: Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, An
     Raises:
         FileError: the folder is missing or the disk is full.
     """
-    from safetensors.numpy import save_file
-
-    # safetensors ignores strides, and a zero-dimensional array must stay one (ascontiguousarray makes it a vector).
-    plain = {name: np.array(array, order="C") for name, array in arrays.items()}
-    with atomic_file(path) as temporary:
-        save_file(plain, temporary, {"kind": KIND, "record": json.dumps(record)})
+    write_arrays(path, arrays, {"kind": KIND, "record": json.dumps(record)})
 
 
 def load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

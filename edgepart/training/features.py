@@ -16,13 +16,14 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from edgepart.errors import TrainingError, TrainingInterrupted
+from edgepart.errors import FileError, TrainingError, TrainingInterrupted
 from edgepart.files import read_json, write_json
 from edgepart.frameworks.base import Arrays
 from edgepart.progress import progress
 from edgepart.training.interrupt import Stop
 from edgepart.training.loop import Samples
 from edgepart.training.order import by_length
+from edgepart.units import size
 
 #: arrays of raw inputs → (batch, …) features by exit name
 Backbone = Callable[[Arrays], Mapping[str, NDArray[np.float32]]]
@@ -60,7 +61,8 @@ def cache_features(
         stop: asked after every batch
 
     Raises:
-        TrainingError: features of two samples differ in shape, are NaN or infinite, or do not fit on the disk.
+        TrainingError: features of two samples differ in shape, are NaN or infinite.
+        FileError: they do not fit on the disk.
         TrainingInterrupted: ``stop`` asked for it; what has been computed is kept.
     """
     folder.mkdir(exist_ok=True)
@@ -123,9 +125,9 @@ class _Cache:
         free = shutil.disk_usage(self.folder).free
         # A mapped file is sparse: a full disk would only show as a killed process.
         if needed > free:
-            raise TrainingError(
-                f"the features of {self.count} samples need {needed / 1e9:.1f} GB, {self.folder} has {free / 1e9:.1f} "
-                "GB free: free some space, use fewer samples, or a head whose reduce() pools more"
+            raise FileError(
+                f"the features of {self.count} samples need {size(needed)}, {self.folder} has {size(free)} free: free "
+                "some space, use fewer samples, or a head whose reduce() pools more"
             )
         for number, (name, array) in enumerate(features.items()):
             shape = (self.count, *array.shape[1:])

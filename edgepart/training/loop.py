@@ -158,9 +158,10 @@ class _Run:
         )
         for name, loss in zip(self.learner.exits, losses, strict=True):
             if not np.isfinite(loss):
+                slower = f"train with a learning rate below {settings.learning_rate:g}, and "
                 raise TrainingError(
-                    f"the loss of exit '{name}' became {loss} in epoch {at.epoch}, step {at.step + 1}: train with a "
-                    f"learning rate below {settings.learning_rate:g}, and check the data for NaN"
+                    f"the loss of exit '{name}' became {loss} in epoch {at.epoch}, step {at.step + 1}: "
+                    f"{slower if number else ''}check the data and the network's weights for NaN"
                 )
         at.loss_sums = [total + loss for total, loss in zip(at.loss_sums, losses, strict=True)]
         at.step += 1

@@ -38,7 +38,7 @@ def main() -> None:
     model = f"hf:{checkpoint}"
     threads = ["--threads", str(arguments.threads)]
     edgepart("profile", model, "--device", "this", "-o", work / "profile.json")
-    tiers = ["--tier", "mobile=phone", "--tier", "edge=jetson-orin-nano", "--tier", "cloud=this"]
+    tiers = ["--tier", "mobile=raspberry-pi-4", "--tier", "edge=jetson-orin-nano", "--tier", "cloud=cloud-gpu"]
     links = ["--link", "mobile:edge=wifi", "--link", "edge:cloud=4g"]
     nested = ["--deployment", "nested", "--split-after", "mobile=bert.encoder.layer.1"]
     nested += ["--split-after", "edge=bert.encoder.layer.3", "--exits", "none"]

@@ -7,23 +7,28 @@ import signal
 import numpy as np
 import pytest
 import torch
+from sample_profiles import encoder_profile
 from small_networks import CLASSES, EXAMPLE, SmallNet, contents, images, network, plan_for
 from torch import nn
 
 from edgepart.bundle import build, open_bundle
 from edgepart.bundle import build as build_function
-from edgepart.bundle.export import compare
+from edgepart.bundle.export import PartWriter, compare
 from edgepart.bundle.workspace import digest_dataset
 from edgepart.errors import (
     BundleError,
     DataError,
     FileError,
+    InfeasiblePlan,
     PlanError,
+    ProfileError,
     TemplateError,
+    TrainingError,
     TrainingInterrupted,
     UnknownName,
 )
 from edgepart.frameworks.torch import TorchFramework
+from edgepart.hardware import catalogue
 from edgepart.training import TrainingSettings
 
 HEADS = TrainingSettings.for_mode("heads", epochs=2, batch_size=16)
@@ -184,6 +189,41 @@ def test_data_of_other_classes_than_the_network(model, plans, tmp_path):
     refused(DataError, "must be the same in the same order", tmp_path, model, plans["split"], validation=other)
 
 
+def test_a_profile_of_another_network(model, plans, tmp_path):
+    other = encoder_profile(catalogue.device("raspberry-pi-4"))
+    sentence = f"the profile is of the network '{other.graph.name}' .*, the plan of 'SmallNet'"
+    refused(ProfileError, sentence, tmp_path, model, plans["split"], profile=other)
+
+
+@pytest.mark.parametrize("settings", [HEADS, JOINT])
+def test_a_network_with_nan_weights_leaves_nothing(plans, tmp_path, settings):
+    broken = network()
+    with torch.no_grad():
+        broken.second.conv.weight[0] = torch.nan
+    refused(TrainingError, "check .* network's weights", tmp_path, broken, plans["split"], settings=settings)
+
+
+def test_a_full_disk_keeps_what_was_trained(model, plans, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise FileError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PartWriter, "write", full)
+        with pytest.raises(FileError, match="no space left"):
+            make(model, plans["split"], tmp_path / "b")
+    said = []
+    make(model, plans["split"], tmp_path / "b", say=said.append)
+    assert said == [f"going on with the unfinished build in {tmp_path / 'b.partial'}"]
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(model, plans, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise FileError("no space left")
+
+    monkeypatch.setattr("edgepart.bundle.workspace.write_json", full)
+    refused(FileError, "no space left", tmp_path, model, plans["split"])
+
+
 def test_an_empty_class(model, plans, tmp_path):
     data = images(48)
     data = data.subset(np.flatnonzero(data.labels != 1))
@@ -216,6 +256,19 @@ def test_a_network_that_does_not_end_in_classes(tmp_path):
     refused(
         PlanError, r"first output 'last' has shape \(batch, 3, 6, 6\), expected \(batch, classes\)", tmp_path, net, plan
     )
+
+
+def test_which_of_several_outputs_is_taken_is_said(tmp_path):
+    class WithFeatures(SmallNet):
+        def forward(self, image):
+            features = self.first(self.stem(image))
+            return self.classifier(self.second(features).mean((2, 3))), features
+
+    from small_networks import captured
+
+    net, said = network(WithFeatures), []
+    make(net, plan_for(captured(net), (("cloud", None),), ()), tmp_path / "b", say=said.append)
+    assert said == ["the network returns 2 tensors: the first, 'classifier', is taken for the logits"]
 
 
 def test_exit_names_must_be_file_names_and_not_those_of_tensors(model, plans, tmp_path):
@@ -252,6 +305,21 @@ def test_the_plans_own_choice_of_heads_counts_unless_another_is_given(model, pla
     assert {point.head for point in make(model, plan, tmp_path / "b", head="conv_pool").plan.exits} == {"conv_pool"}
 
 
+def test_heads_that_a_tier_cannot_hold_are_told_before_training(model, plans, tmp_path):
+    plan = plans["split"]
+    tight = plan.tiers[0].model_copy(update={"memory_limit_bytes": 20})
+    held = plan.model_copy(update={"tiers": (tight, *plan.tiers[1:])})
+    refused(InfeasiblePlan, "with its heads 'mobile' needs .* above its limit of 20 B", tmp_path, model, held)
+
+
+def test_the_plan_of_a_bundle_counts_the_memory_of_its_heads(model, plans, tmp_path):
+    built = make(model, plans["split"], tmp_path / "b")
+    mobile = built.plan.tiers[0]
+    stages = [torch.export.load(file).state_dict for file in (built.path / "parts/mobile").glob("*.pt2")]
+    learnt = sum(x.numel() * x.element_size() for held in stages for name, x in held.items() if ".head." in name)
+    assert built.plan.memory_bytes(mobile) == mobile.memory_bytes + learnt > mobile.memory_bytes
+
+
 def test_replicated_classifiers_fit_every_exit(model, plans, tmp_path):
     built = make(model, plans["split"], tmp_path / "b", head="replicate_classifier")
     assert "Dropout(0.3)" in (built.path / "parts/mobile/heads/early.py").read_text()
@@ -271,7 +339,7 @@ def test_heads_only_leaves_the_backbone_bit_by_bit(model, plans, tmp_path):
     own = model.state_dict()
     found = 0
     for (_, _, name), tensor in weights(built).items():
-        original = own.get(name.rpartition("segment.")[2])
+        original = own.get(name.rpartition("slice.")[2])
         if "head." not in name and original is not None:
             assert torch.equal(tensor, original), name
             found += 1

@@ -157,7 +157,7 @@ def test_texts_of_any_length_run_and_padding_changes_nothing(text_bundle):
 def test_the_router_averages_the_embedding_layer_over_the_tokens_that_count(text_bundle):
     # the mean over tokens of LayerNorm's output, masked; the artefact holds nothing but that
     exported = torch.export.load(text_bundle.path / "router" / "embed.pt2")
-    weights = {name.rpartition("segment.")[2]: tensor for name, tensor in exported.state_dict.items()}
+    weights = {name.rpartition("slice.")[2]: tensor for name, tensor in exported.state_dict.items()}
     assert set(weights) == {"embedding.weight", "norm.weight", "norm.bias"}
     arrays = Letters()(["abc", "fedcba"])
     tokens = torch.nn.functional.embedding(torch.from_numpy(arrays["input_ids"]), weights["embedding.weight"])

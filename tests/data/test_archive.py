@@ -76,6 +76,11 @@ def test_float_labels_that_are_integers(write):
     assert read_archive(write(x=np.zeros((2, 1)), y=[True, False]), ["x"]).labels == [1, 0]
 
 
+def test_labels_in_a_column(write):
+    assert read_archive(write(x=np.zeros((2, 1)), y=[[1], [0]]), ["x"]).labels == [1, 0]
+    assert read_archive(write(x=np.zeros((2, 1)), y=[["b"], ["a"]]), ["x"]).labels == ["b", "a"]
+
+
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [

@@ -8,7 +8,8 @@ from edgepart.evaluation.costs import tabulate
 from edgepart.evaluation.costs.price import GB, ServerlessMoney
 from edgepart.hardware import ServerlessPrice
 from edgepart.partitioning.plan import Plan
-from edgepart.testing.cost_models import CostModelContract, example_device, example_plan
+from edgepart.testing.cost_models import CostModelContract, example_plan
+from edgepart.testing.hardware import example_device
 
 #: 128 MB with .2 GHz, 256 MB with .4 GHz, steps of 100 ms
 PRICE = ServerlessPrice(
@@ -56,6 +57,17 @@ def test_time_is_billed_in_whole_steps(seconds: float, steps: int) -> None:
     assert tabulate(ServerlessMoney(PRICE), plan).full_model == pytest.approx(4e-7 + steps * STEP)
 
 
+def test_heads_need_memory_too() -> None:
+    """120 MB of part fit into 128 MB (134.2 million bytes), with 20 MB of heads they do not."""
+    bare = example_plan()
+    heavy = tuple(point.model_copy(update={"head_bytes": 10_000_000}) for point in bare.exits)
+    plan = bare.model_copy(update={"exits": heavy})
+    assert [plan.memory_bytes(tier) - bare.memory_bytes(tier) for tier in plan.tiers] == [10_000_000, 20_000_000, 0]
+    billed = ServerlessMoney(PRICE.model_copy(update={"usd_per_gb_egress": 0.0}), tiers=("edge",))
+    assert tabulate(billed, bare).full_model == pytest.approx(4e-7 + STEP)
+    assert tabulate(billed, plan).full_model == pytest.approx(4e-7 + 2 * STEP)
+
+
 def test_the_smallest_size_that_holds_the_part_is_paid() -> None:
     plan = changed(example_plan(), "cloud", parameter_bytes=128 * 2**20, activation_bytes=0)
     assert tabulate(ServerlessMoney(PRICE), plan).full_model == pytest.approx(4e-7 + STEP)
@@ -90,9 +102,9 @@ def test_the_cloud_is_known_by_tier_name_or_device() -> None:
     plan = changed(example_plan(), "cloud", name="server")
     hops = (plan.hops[0], plan.hops[1].model_copy(update={"target": "server"}))
     assert tabulate(ServerlessMoney(PRICE), plan.model_copy(update={"hops": hops})).full_model > 0
-    local = changed(example_plan(), "cloud", device=example_device("edge", 1e9))
+    local = changed(example_plan(), "cloud", device=example_device())
     assert tabulate(ServerlessMoney(PRICE), local).full_model > 0
-    neither = changed(plan, "server", device=example_device("edge", 1e9)).model_copy(update={"hops": hops})
+    neither = changed(plan, "server", device=example_device()).model_copy(update={"hops": hops})
     with pytest.raises(DispatchError, match=r"no tier of the plan is in the cloud \(mobile, edge, server\)"):
         tabulate(ServerlessMoney(PRICE), neither)
 

@@ -1,6 +1,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,9 +157,68 @@ def test_a_strategy_that_never_keeps_the_accuracy_is_said_to() -> None:
 
 
 def test_reporting_on_the_validation_samples_is_warned_of() -> None:
-    validation, test = trace_for(PLAN, seed=1), trace_for(PLAN, seed=2)
-    assert "chosen on" in report_of(validation, validation, "confidence").warnings[0]
+    validation, test = trace_for(PLAN, 1000, seed=1), trace_for(PLAN, seed=2)
+    shuffled = validation.select(np.random.default_rng(0).permutation(1000))
+    for same in (validation, shuffled, replace(shuffled, logits=shuffled.logits + np.float32(1e-6))):
+        assert "among those that the settings were chosen on" in report_of(validation, same, "confidence").warnings[0]
     assert report_of(validation, test, "confidence").warnings == ()
+
+
+def test_test_samples_among_those_of_validation_are_counted() -> None:
+    validation, test = trace_for(PLAN, 1000, seed=1), trace_for(PLAN, 300, seed=2)
+    mixed = replace(
+        test,
+        logits=np.concatenate([test.logits[:200], validation.logits[:100]]),
+        embeddings=np.concatenate([test.embeddings[:200], validation.embeddings[:100]]),
+        labels=np.concatenate([test.labels[:200], validation.labels[:100]]),
+    )
+    (told,) = report_of(validation, mixed, "confidence").warnings
+    assert told.startswith("at least 100 of the 300 test samples are among those that the settings were chosen on")
+
+
+def test_too_few_validation_samples_are_told_of() -> None:
+    (told,) = report_of(trace_for(PLAN, 150, seed=1), trace_for(PLAN, seed=2), "confidence").warnings
+    assert told == (
+        "the settings were chosen on only 150 samples, where an accuracy drop of 0.5 % means 0.75 of them: chance "
+        "decides much of it"
+    )
+
+
+def test_validation_samples_unlike_those_of_the_test_are_told_of() -> None:
+    validation, test = trace_for(PLAN, 2000, seed=1), trace_for(PLAN, 1000, seed=2)
+    easier = validation.select(validation.correct[:, 0] | (np.arange(2000) % 2 == 0))
+    (told,) = report_of(easier, test, "confidence").warnings
+    there, here = 100 * easier.correct[:, 0].mean(), 100 * test.correct[:, 0].mean()
+    assert told == (
+        "the samples that the settings were chosen on are easier than these: exit mobile-1 is right on "
+        f"{there:.1f} % of them and on {here:.1f} % here, so the settings may not suit"
+    )
+    assert report_of(validation, test, "confidence").warnings == ()
+
+
+def test_a_tier_that_is_faster_alone_is_told_of_where_latency_counts() -> None:
+    validation, test = trace_for(PLAN, 1000, seed=1), trace_for(PLAN, seed=2)
+    faster = PLAN.model_copy(update={"latency_s": 0.1, "unsplit_s": {"mobile": 0.005, "cloud": 0.1}})
+    (told,) = report_of(validation, test, "confidence", plan=faster).warnings
+    assert told.startswith("the whole network on mobile alone is predicted to take 5 ms (an estimate), in this plan")
+    as_fast = faster.model_copy(update={"unsplit_s": {"cloud": 0.1}})
+    assert report_of(validation, test, "confidence", plan=as_fast).warnings == ()
+
+
+def test_what_two_strategies_warn_of_is_said_once() -> None:
+    report = report_of(trace_for(PLAN, 1000, seed=1), trace_for(PLAN, seed=2), "cartography", "cartography-adaptive")
+    assert len(report.warnings) == len({told.partition(": ")[2] for told in report.warnings})
+    assert all(told.startswith("cartography, cartography-adaptive: ") for told in report.warnings)
+    assert report.warnings
+
+
+def test_exits_cost_less_where_a_router_sends_samples_straight_there() -> None:
+    plan = plan_for(GRAPH, (3, 6), [("mobile-1", "mobile", 3), ("edge-1", "edge", 3)], "nested")
+    report = report_of(trace_for(plan, seed=1), trace_for(plan, seed=2), "confidence", plan=plan)
+    table = costs_of(plan).table
+    assert [point.cost for point in report.exits] == table[0].tolist()
+    assert [point.routed_cost for point in report.exits] == [table[0, 0], table[1, 1], table[2, 2]]
+    assert table[1, 1] < table[0, 1]
 
 
 def test_a_misspelt_strategy_is_answered_with_the_nearest() -> None:
@@ -186,11 +246,18 @@ def test_thresholds_hold_edgelesspart_s_and_finer_ones() -> None:
 
 
 def test_the_router_costs_the_layers_up_to_its_embedding() -> None:
-    profile = profile_for(GRAPH)
-    mobile = PLAN.tiers[0].device
-    seconds = router_seconds(PLAN, profile)
-    assert seconds == pytest.approx(0.001 * profile.device.macs_per_s / mobile.macs_per_s)
-    assert router_seconds(PLAN, None) == 0.0
+    """It is charged whether or not the bundle holds a profile: the plan tells what its layers take."""
+    timed = [tier.model_copy(update={"layer_s": (0.002, 0.003, 0.004)}) for tier in PLAN.tiers]
+    assert router_seconds(PLAN.model_copy(update={"tiers": tuple(timed)}), GRAPH) == pytest.approx(0.002)
+    assert router_seconds(PLAN, GRAPH) == 0.0
+
+
+def test_a_router_whose_layers_lie_on_a_later_tier_takes_the_first_one_s_pace() -> None:
+    plan = plan_for(GRAPH, (0,), tiers=("mobile", "cloud"))
+    mobile, cloud = plan.tiers
+    slow = mobile.model_copy(update={"device": mobile.device.model_copy(update={"macs_per_s": 1e8})})
+    timed = cloud.model_copy(update={"layer_s": (0.001,) * 9})
+    assert router_seconds(plan.model_copy(update={"tiers": (slow, timed)}), GRAPH) == pytest.approx(0.01)
 
 
 def test_a_recorded_trace_is_replayed_from_the_bundle(bundle: Path, tmp_path: Path) -> None:

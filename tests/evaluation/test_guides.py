@@ -1,13 +1,11 @@
 """The examples of the two guides run and keep the contracts they promise to keep."""
 
-import inspect
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from guides import contract_tests, run
 
 from edgepart import plugins
 from edgepart.dispatch.confidence import Confidence
@@ -19,36 +17,16 @@ from edgepart.testing.cost_models import example_plan
 from edgepart.testing.strategies import example_costs
 from edgepart.testing.traces import synthetic_trace
 
-DOCS = Path(__file__).parents[2] / "docs"
+SHOWN = [
+    ("add-a-strategy.md", "TestMargin"),
+    ("add-a-strategy.md", "TestLength"),
+    ("add-a-cost-model.md", "TestEnergy"),
+]
 
 
-def run(page: str) -> dict[str, Any]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    names: dict[str, Any] = {}
-    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
-    return names
-
-
-def contract_tests(page: str) -> list[Any]:
-    found = []
-    for name, value in run(page).items():
-        if name.startswith("Test") and inspect.isclass(value):
-            methods = [method for method in dir(value) if method.startswith("test_")]
-            found += [pytest.param(value, method, id=f"{name}-{method}") for method in methods]
-    return found
-
-
-@pytest.mark.parametrize(
-    ("suite", "method"), [*contract_tests("add-a-strategy.md"), *contract_tests("add-a-cost-model.md")]
-)
+@pytest.mark.parametrize(("suite", "method"), [test for shown in SHOWN for test in contract_tests(*shown)])
 def test_the_guides_examples_keep_the_contract(suite: Callable[[], Any], method: str) -> None:
     getattr(suite(), method)()
-
-
-def test_both_guides_were_found() -> None:
-    names = {param.values[0].__name__ for param in contract_tests("add-a-strategy.md")}
-    assert names == {"TestMargin", "TestLength"}
-    assert {param.values[0].__name__ for param in contract_tests("add-a-cost-model.md")} == {"TestEnergy"}
 
 
 def test_two_classes_rank_by_margin_as_by_confidence() -> None:

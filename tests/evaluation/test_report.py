@@ -13,10 +13,10 @@ from edgepart.errors import FileError
 from edgepart.evaluation.costs import Facts, tabulate
 from edgepart.evaluation.evaluate_traces import question, report_on
 from edgepart.evaluation.report import FullModel, Report, wilson
-from edgepart.evaluation.report_page import beside, figures, headline, points, render_page, write_report
+from edgepart.evaluation.report_page import beside, figures, headline, points, render_page, saved_text, write_report
 from edgepart.evaluation.report_style import NEUTRAL
 from edgepart.graph import Graph
-from edgepart.partitioning.plan import Plan
+from edgepart.partitioning.plan import Plan, Proof
 
 GRAPH = transformer(4)
 PLAN = plan_for(GRAPH, (6, 8), [("mobile-1", "mobile", 4), ("edge-1", "edge", 2)])
@@ -101,6 +101,12 @@ def test_every_cost_model_gives_a_page(cost: str) -> None:
     assert report.cost_description in " ".join(Page(html).text)
 
 
+def test_a_placement_by_hand_is_said_to_be() -> None:
+    plan = PLAN.model_copy(update={"proof": Proof(status="by hand", method="by hand")})
+    _, html = page_of(plan, GRAPH, trace_for(plan, seed=1), trace_for(plan, seed=2))
+    assert "Placed by hand." in " ".join(Page(html).text)
+
+
 def test_one_exit_on_one_tier_and_no_dynamics() -> None:
     graph = chain(1)
     plan = plan_for(graph)
@@ -108,7 +114,7 @@ def test_one_exit_on_one_tier_and_no_dynamics() -> None:
     page = assert_page(report, html)
     assert report.data_map is None
     assert "There is no data map" in " ".join(page.text)
-    assert any(warning.startswith("cartography was left out") for warning in report.warnings)
+    assert any(warning.startswith("cartography, cartography-adaptive: left out") for warning in report.warnings)
 
 
 def test_150_classes_and_branches() -> None:
@@ -146,7 +152,7 @@ def test_beside_the_headline_stand_a_blind_choice_and_the_ceiling() -> None:
     report = report_for(PLAN, ("confidence", "random", "oracle"))
     assert beside(report) == (
         "Within the same allowed drop, sending samples to tiers without looking at them saves 7 %; "
-        "an oracle that knows the labels saves 7 %."
+        "an oracle that knows the labels saves 7 % and is right on 89.0 %."
     )
     assert beside(report_for(PLAN, ("confidence",))) == ""
 
@@ -156,7 +162,25 @@ def test_the_headline_is_honest_where_nothing_is_saved() -> None:
     assert headline(report) == "The full model answers 89.4 % of the samples correctly; no strategy was evaluated."
     costly = report_for(PLAN)
     dear = [entry.model_copy(update={"saving": -0.2}) for entry in costly.strategies]
-    assert headline(costly.model_copy(update={"strategies": tuple(dear)})).startswith("No strategy saves latency")
+    assert headline(costly.model_copy(update={"strategies": tuple(dear)})).replace("\u00a0", " ") == (
+        "No strategy saves latency within an accuracy drop of 0.5 %: the cheapest, 'confidence', costs 20.0 % more "
+        "than the full model, which is right on 89.4 % of the samples."
+    )
+    level = [entry.model_copy(update={"saving": 0.0}) for entry in costly.strategies]
+    assert "none is cheaper than the full model" in headline(costly.model_copy(update={"strategies": tuple(level)}))
+
+
+def test_a_drop_beyond_what_was_allowed_is_in_the_headline() -> None:
+    report = report_for(PLAN)
+    worse = [entry.model_copy(update={"accuracy": 0.87}) for entry in report.strategies]
+    said = headline(report.model_copy(update={"strategies": tuple(worse)})).replace("\u00a0", " ")
+    assert said.endswith("it loses 2.40 points here, more than the 0.5 % allowed on validation.")
+
+
+def test_what_costs_more_is_said_so_in_words() -> None:
+    assert [saved_text(value).replace("\u00a0", " ") for value in (0.123, 0.0, -0.0001, -0.6149)] == [
+        "12.3 %", "0.0 %", "0.0 %", "costs 61.5 % more",
+    ]  # fmt: skip
 
 
 def test_points_have_a_sign_unless_they_are_nothing() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import graphs, make_graph
+from random_graphs import graphs
 
 from edgepart.errors import PlanError, UnknownName
 from edgepart.exits.placement import Candidate, Rule, after, candidates, place, positions, worthwhile
 from edgepart.graph import Graph
+from edgepart.testing.graphs import make_graph
 
 
 def brute_force(graph: Graph, before: frozenset[str], part: list[str]) -> dict[int, str]:
@@ -53,6 +54,26 @@ def masked_chain() -> Graph:
         {"x": 4, "m": 4},
         masks=frozenset({"mask"}),
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "classifiable"),
+    [
+        (("batch", 4), "float32", True),
+        (("batch", "sequence", 16), "bfloat16", True),
+        (("batch", 8, 6, 6), "float16", True),
+        (("2*batch", 4), "float32", False),
+        ((1, "sequence", 16), "float32", False),
+        (("batch", 8, 6, 6, 6), "float32", False),
+        (("batch",), "float32", False),
+        (("batch", 4), "int64", False),
+    ],
+)
+def test_only_what_a_head_can_classify_is_a_place(shape: tuple[int | str, ...], dtype: str, classifiable: bool) -> None:
+    graph = masked_chain()
+    tensors = [t.model_copy(update={"shape": shape, "dtype": dtype}) if t.name == "d" else t for t in graph.tensors]
+    places = candidates(graph.model_copy(update={"tensors": tuple(tensors)}), frozenset(), list(graph.position))
+    assert ("d" in [each.tensor for each in places]) == classifiable
 
 
 def test_masks_do_not_count_and_skips_do() -> None:

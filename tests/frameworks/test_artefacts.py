@@ -110,8 +110,8 @@ class Head(nn.Module):
 def test_any_module_can_be_exported(tmp_path):
     """As a bundle does with stages that have heads inside; names need not be Python's."""
     specs = [
-        ("layer.1:0", Tensor(name="other", shape=("batch", 8, "height", 4), dtype="float32", bytes=0)),
-        ("scale", Tensor(name="scale", shape=(1,), dtype="float32", bytes=4)),
+        Tensor(name="layer.1:0", shape=("batch", 8, "height", 4), dtype="float32", bytes=0),
+        Tensor(name="scale", shape=(1,), dtype="float32", bytes=4),
     ]
     head = Head()
     export_module(head, specs, ("exit 1", "layer.1:0 again"), tmp_path / "head.pt2", {"batch": 1, "height": 6})
@@ -125,6 +125,34 @@ def test_any_module_can_be_exported(tmp_path):
         np.testing.assert_array_equal(found["layer.1:0 again"], x)
 
 
+class Folded(nn.Module):
+    """Attention heads folded into the batch, as DeBERTa does: tensors of 2*batch cross."""
+
+    def __init__(self):
+        super().__init__()
+        self.project, self.norm, self.mix, self.out = nn.Linear(8, 8), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(8, 3)
+
+    def forward(self, x):
+        heads = self.project(x).view(x.shape[0], -1, 2, 4).transpose(1, 2).reshape(-1, x.shape[1], 4)
+        heads = torch.tanh(self.mix(self.norm(heads)))
+        return self.out(heads.view(-1, 2, x.shape[1], 4).transpose(1, 2).flatten(2))
+
+
+def test_one_sample_runs_where_several_rows_belong_to_it(tmp_path):
+    torch.manual_seed(0)
+    captured = framework("torch").program(Folded().eval(), torch.randn(2, 5, 8))
+    assert any(tensor.shape[0] == "2*batch" for tensor in captured.graph.tensors)
+    for boundary in captured.graph.boundaries():
+        for batch in (1, 3):
+            known = {"x": torch.randn(batch, 5, 8).numpy()}
+            for part in slices(captured, [boundary]):
+                part.save(tmp_path / "part.pt2")
+                made = part.run(known)
+                for name, array in open_artefact(tmp_path / "part.pt2").run(known).items():
+                    np.testing.assert_array_equal(array, made[name])
+                known |= made
+
+
 def test_a_module_that_fixes_the_batch_is_not_written(tmp_path):
     class Fixed(nn.Module):
         def forward(self, x):
@@ -132,7 +160,7 @@ def test_a_module_that_fixes_the_batch_is_not_written(tmp_path):
 
     spec = Tensor(name="x", shape=("batch", 4), dtype="float32", bytes=16)
     with pytest.raises(CaptureError, match="'batch' of its input 'x'"):
-        export_module(Fixed(), [("x", spec)], ("y",), tmp_path / "fixed.pt2", {"batch": 1})
+        export_module(Fixed(), [spec], ("y",), tmp_path / "fixed.pt2", {"batch": 1})
     assert list(tmp_path.iterdir()) == []
 
 

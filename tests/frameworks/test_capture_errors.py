@@ -93,6 +93,22 @@ def test_networks_that_cannot_be_captured(forward, words, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+class CountsRows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.before, self.after = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.after(self.before(x).view(len(x), -1))
+
+
+def test_the_module_whose_own_code_fixes_the_batch_is_blamed():
+    with pytest.raises(CaptureError, match=r"^the forward of CountsRows fixes the batch size.*not len\(x\)"):
+        capture(CountsRows(), torch.randn(2, 4))
+    with pytest.raises(CaptureError, match=r"^module '0' \(CountsRows\) fixes the batch size"):
+        capture(nn.Sequential(CountsRows(), nn.ReLU()), torch.randn(2, 4))
+
+
 def test_a_network_for_one_sample_only():
     with pytest.raises(CaptureError, match=r"one sample but not two.*'1\.1'.*x\.shape"):
         capture(network(lambda x: x.view(1, 2, 2)), torch.randn(1, 4))

@@ -15,7 +15,7 @@ from edgepart import frameworks
 from edgepart.errors import CaptureError, GraphError, UnknownName
 from edgepart.frameworks import capture, framework, framework_of, split
 from edgepart.frameworks.torch.arrays import from_numpy, numpy_dtype, to_numpy
-from edgepart.frameworks.torch.sizes import evaluate
+from edgepart.graph.sizes import evaluate_size
 
 
 def test_looking_at_a_model_imports_no_framework():
@@ -114,7 +114,7 @@ def test_tensors_keep_their_bits_as_arrays(name):
 def test_sizes_are_arithmetic_and_nothing_else():
     known = {"batch": 2, "sequence": 9}
     sizes = {"batch": 2, 7: 7, "2*batch": 4, "((sequence + 1) // 2)": 5, "sequence**2 - 1": 80, "max(batch, 5)": 5}
-    assert {size: evaluate(size, known) for size in sizes} == sizes
+    assert {size: evaluate_size(size, known) for size in sizes} == sizes
     for size in ("__import__('os')", "batch.real", "height", "batch +", "1 // 0", "open('x')"):
         with pytest.raises(GraphError, match="not arithmetic"):
-            evaluate(size, known)
+            evaluate_size(size, known)

@@ -35,8 +35,16 @@ def none():
     return None
 
 
-def four():
-    return 1, 2, 3, 4
+def with_classes():
+    return *network(), None, ["yes", "no"]
+
+
+def same_classes():
+    return *network(), None, ["yes", "yes"]
+
+
+def five():
+    return 1, 2, 3, 4, 5
 
 
 def numbers():
@@ -84,6 +92,11 @@ def test_preprocessing_is_passed_on(folder):
     assert load_model(f"{folder}/my_models.py:with_preprocessing").preprocessing == {"kind": "array"}
 
 
+def test_classes_are_passed_on(folder):
+    loaded = load_model("my_models.py:with_classes")
+    assert (loaded.preprocessing, loaded.classes) == (None, ("yes", "no"))
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -99,7 +112,8 @@ def test_preprocessing_is_passed_on(folder):
         ("my_models.py:raises", ["my_models.py:raises raised ValueError: no weights here", "line 16"]),
         ("my_models.py:stops", ["SystemExit: 3"]),
         ("my_models.py:none", ["NoneType", "(model, example)"]),
-        ("my_models.py:four", ["tuple of 4", "(model, example)"]),
+        ("my_models.py:five", ["tuple of 5", "(model, example)"]),
+        ("my_models.py:same_classes", ["['yes', 'yes']", "different names in the order of the logits"]),
         ("my_models.py:numbers", ["int is not a network", "(model, example)"]),
         ("my_models.py:wrong_preprocessing", ["str", "dict"]),
         ("my_models.py:needs_more", ["ModuleNotFoundError", "transformers_of_tomorrow"]),

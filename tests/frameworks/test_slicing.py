@@ -6,14 +6,16 @@ kernel when the whole network runs, so that one is held to 1e-5 relative.
 
 import itertools
 import random
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from network_zoo import NETWORKS, TOKENS, answers, final, inputs, network, program, run_parts
+from torch import nn
 
 from edgepart.errors import GraphError
-from edgepart.frameworks import slices
+from edgepart.frameworks import framework_of, slices
 
 FUSED = ("attention",)
 #: not needed to show that slicing works on transformers
@@ -110,6 +112,21 @@ def test_a_part_holds_only_what_it_uses(name):
         held = dict(part.module.named_parameters()) | dict(part.module.named_buffers())
         assert {key: t.numel() * t.element_size() for key, t in held.items()} == dict(part.parameters)
         assert sum(part.parameters.values()) == graph.parameter_bytes(part.layers)
+
+
+@pytest.mark.parametrize("name", ["meta", "graph", "code", "train_"])
+def test_modules_may_be_called_like_what_torch_keeps_in_a_graph_module(name, tmp_path):
+    net = nn.Sequential(OrderedDict([(name, nn.Linear(4, 4)), ("last", nn.Linear(4, 2))]))
+    given = torch.randn(3, 4)
+    torch_program = framework_of(net).program(net, given)
+    first, second = slices(torch_program, [torch_program.graph.boundaries()[0]])
+    assert set(first.parameters) == {f"{name}.weight", f"{name}.bias"}
+    first.save(tmp_path / "first.pt2")
+    crossing = (
+        framework_of(net).open_artefact(tmp_path / "first.pt2").run({torch_program.graph.inputs[0]: given.numpy()})
+    )
+    found = second.run(crossing)[torch_program.graph.outputs[0]]
+    np.testing.assert_allclose(found, net(given).detach().numpy(), rtol=1e-5)
 
 
 def test_parts_own_their_weights():

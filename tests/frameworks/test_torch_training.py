@@ -8,7 +8,7 @@ import torch
 from small_networks import EXAMPLE, SmallNet, TextNet, image_plan, images, network, sentences
 from torch import nn
 
-from edgepart.errors import TrainingInterrupted
+from edgepart.errors import CaptureError, PlanError, TrainingError, TrainingInterrupted
 from edgepart.frameworks.torch import TorchFramework
 from edgepart.frameworks.torch.training import TrainingFlags
 from edgepart.partitioning.stages import Stage, chain
@@ -60,10 +60,10 @@ def batch(count=12, seed=0):
 
 
 def flags(learner):
-    """The training flag of every dropout and batch normalisation in the segments."""
+    """The training flag of every dropout and batch normalisation in the slices."""
     found = []
-    for segment in learner.network.segments:
-        for node in segment.graph.nodes:
+    for part in learner.network.slices:
+        for node in part.graph.nodes:
             if "dropout" in str(node.target):
                 found.append(node.args[2])
             elif "batch_norm" in str(node.target):
@@ -328,6 +328,68 @@ def test_a_step_with_a_loss_that_is_not_finite_changes_nothing():
     assert np.isnan(losses[1])
     assert np.isfinite([losses[0], losses[2], losses[3]]).all()
     assert all(np.array_equal(before[name], array) for name, array in learner.state().items())
+
+
+class Mixed(SmallNet):
+    """Another precision inside than outside."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+        self.to(dtype)
+
+    def forward(self, image):
+        return super().forward(image.to(self.dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_heads_on_networks_of_other_precision(tmp_path, dtype):
+    torch.manual_seed(0)
+    builder, stages = prepared(Mixed(dtype).eval())
+    settings = TrainingSettings.for_mode("heads", epochs=3)
+    _, learner = train(builder, stages, images(60), images(30, seed=1), settings, tmp_path)
+    arrays, _ = batch()
+    logits = learner.logits(learner.features(arrays))
+    assert logits.dtype == np.float32
+    known = dict(arrays)
+    found = []
+    for number, stage in enumerate(stages):
+        passes_on = stage.stop.tensors if stage.stop else ()
+        part = builder.stage(stage, passes_on)
+        part.save(tmp_path / f"{number}.pt2")
+        known |= TorchFramework().open_artefact(tmp_path / f"{number}.pt2").run(known)
+        found += [known[stage.exit]] if stage.exit else []
+    np.testing.assert_array_equal(np.stack(found, axis=1), logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_networks_of_low_precision_are_not_trained_whole(dtype):
+    builder, stages = prepared(Mixed(dtype).eval())
+    with pytest.raises(TrainingError, match=r"'.*' is b?float16, too coarse to learn"):
+        builder.learner(stages, frozen=False, **OPTIONS)
+
+
+def test_a_network_that_cannot_be_copied_is_named():
+    model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 4)), nn.ReLU())
+    with pytest.raises(CaptureError, match=r"^the Sequential cannot be copied.*parametrizations"):
+        TorchFramework().builder(model, torch.randn(2, 4))
+
+
+class ConstantToo(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.constant, self.linear = nn.Parameter(torch.ones(4)), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.linear(x), torch.tanh(self.constant)
+
+
+def test_a_stage_that_leads_to_no_exit_is_refused():
+    builder = TorchFramework().builder(ConstantToo(), torch.randn(2, 4))
+    graph = builder.program.graph
+    unrelated = graph.boundary([graph.tensor(graph.outputs[1]).producer])
+    with pytest.raises(PlanError, match="leads to no exit"):
+        builder.stage(Stage("mobile", None, unrelated), ())
 
 
 def test_texts_of_any_length_learn(tmp_path):

@@ -7,10 +7,11 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import graphs, make_graph
+from random_graphs import graphs
 
 from edgepart.errors import GraphError, UnknownName
 from edgepart.graph import Boundary, Graph
+from edgepart.testing.graphs import make_graph
 
 
 def crossing(graph: Graph, inside: set[str]) -> set[str]:

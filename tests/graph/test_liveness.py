@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import graphs, make_graph
+from random_graphs import graphs
 
 from edgepart.graph import Graph, peak_activation_bytes
+from edgepart.testing.graphs import make_graph
 
 
 def simulate(graph: Graph, part: set[str], held: set[str]) -> int:

@@ -3,15 +3,16 @@
 import json
 
 import pytest
-from profile_samples import profile
+from sample_profiles import chain_profile
 
 from edgepart.errors import FileError
 from edgepart.hardware import Profile
+from edgepart.testing.hardware import example_device
 
 
 @pytest.fixture
 def sample():
-    return profile({"a": 1.0, "b": 3.0, "c": 2.0}, [(0, 2, 2.0), (2, 3, 1.5)])
+    return chain_profile({"a": 1.0, "b": 3.0, "c": 2.0}, [(0, 2, 2.0), (2, 3, 1.5)], example_device())
 
 
 def test_what_is_saved_is_what_is_loaded(sample, tmp_path):

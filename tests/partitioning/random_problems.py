@@ -7,36 +7,11 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from random_graphs import graphs
 
-from edgepart.hardware import Device, Link
-from edgepart.partitioning.evaluate import TierOf
+from edgepart.partitioning.placement_cost import TierOf
 from edgepart.partitioning.problem import Problem, Tier
+from edgepart.testing.hardware import example_device, example_link
 
 NAMES = ("mobile", "edge", "cloud", "beyond")
-
-
-def make_device(name: str = "tester", memory_bytes: int = 10**9, macs_per_s: float = 1e9) -> Device:
-    return Device(
-        name=name,
-        title=name,
-        tier="cloud",
-        memory_bytes=memory_bytes,
-        macs_per_s=macs_per_s,
-        cores=1,
-        basis="measured",
-        source="test",
-    )
-
-
-def make_link(bits_per_s: float = 8.0, round_trip_s: float = 0.0, name: str = "wire") -> Link:
-    return Link(
-        name=name,
-        title=name,
-        up_bits_per_s=bits_per_s,
-        down_bits_per_s=bits_per_s,
-        round_trip_s=round_trip_s,
-        basis="measured",
-        source="test",
-    )
 
 
 @st.composite
@@ -58,14 +33,14 @@ def problems(
     places = tuple(
         Tier(
             name=NAMES[index],
-            device=make_device(),
+            device=example_device(),
             latency_s={layer.name: float(draw(st.integers(*ranges[index]))) for layer in graph.layers},
             memory_limit_bytes=draw(some),
         )
         for index in range(count)
     )
     links = tuple(
-        make_link(draw(st.sampled_from([1.0, 4.0, 8.0, 80.0])), draw(st.sampled_from([0.0, 1.0, 5.0])))
+        example_link(draw(st.sampled_from([1.0, 4.0, 8.0, 80.0])), draw(st.sampled_from([0.0, 1.0, 5.0])))
         for _ in range(count - 1)
     )
     pinned = draw(

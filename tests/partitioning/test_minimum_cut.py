@@ -9,29 +9,20 @@ import networkx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import make_graph
-from random_problems import make_device, make_link, problems, slow_latency_s, slow_memory_bytes, without_limits
+from random_problems import problems, slow_latency_s, slow_memory_bytes, without_limits
 
 from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.graph import Graph
-from edgepart.partitioning.evaluate import evaluate, excess
 from edgepart.partitioning.exhaustive import Exhaustive, placements
 from edgepart.partitioning.minimum_cut import MinimumCut
 from edgepart.partitioning.pins import windows
-from edgepart.partitioning.problem import Placement, Problem, Tier
+from edgepart.partitioning.placement_cost import evaluate, excess
+from edgepart.partitioning.problem import Problem, Tier
+from edgepart.testing.graphs import make_graph
+from edgepart.testing.hardware import example_device, example_link
+from edgepart.testing.partitioners import assert_legal, assert_proof
 
 slowly = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-
-
-def assert_legal(problem: Problem, placement: Placement) -> None:
-    names = [tier.name for tier in problem.tiers]
-    for layer in problem.graph.layers:
-        assert 0 <= placement.tier_of[layer.name] < len(names)
-        for tensor in layer.inputs:
-            producer = problem.graph.tensor(tensor).producer
-            assert producer is None or placement.tier_of[producer] <= placement.tier_of[layer.name]
-    assert all(names[placement.tier_of[layer]] == tier for layer, tier in problem.pins.items())
-    assert not excess(problem, placement.tier_of)
 
 
 def assert_as_good_as_exhaustive(problem: Problem) -> None:
@@ -43,11 +34,10 @@ def assert_as_good_as_exhaustive(problem: Problem) -> None:
         return
     found = MinimumCut().solve(problem)
     assert_legal(problem, found)
+    assert_proof(problem, found, best)
+    assert found.proof.status == "optimal"
     expected, latency = slow_latency_s(problem, best.tier_of), slow_latency_s(problem, found.tier_of)
     assert latency == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    assert found.proof.status == "optimal"
-    assert found.proof.bound_s is not None
-    assert found.proof.bound_s <= expected * (1 + 1e-9) + 1e-9
 
 
 @settings(max_examples=250, suppress_health_check=slowly)
@@ -106,7 +96,7 @@ def test_equals_networkx(problem: Problem) -> None:
 def test_a_faster_link_never_raises_the_optimum(problem: Problem, factor: float, data: st.DataObject) -> None:
     which = data.draw(st.integers(0, len(problem.links) - 1))
     links = list(problem.links)
-    links[which] = make_link(links[which].up_bits_per_s * factor, links[which].round_trip_s)
+    links[which] = example_link(links[which].up_bits_per_s * factor, links[which].round_trip_s)
     faster = Problem(problem.graph, problem.tiers, tuple(links))
     before = evaluate(problem, MinimumCut().solve(problem).tier_of).latency_s
     after = evaluate(faster, MinimumCut().solve(faster).tier_of).latency_s
@@ -150,10 +140,10 @@ def chain(latencies: list[list[float]], sizes: list[int], **settings: object) ->
     count = len(latencies[0])
     layers = [(f"l{i}", [f"l{i - 1}" if i else "x"], {f"l{i}": sizes[i + 1]}) for i in range(count)]
     tiers = tuple(
-        Tier(name, make_device(), {f"l{i}": seconds for i, seconds in enumerate(each)})
+        Tier(name, example_device(), {f"l{i}": seconds for i, seconds in enumerate(each)})
         for name, each in zip(("mobile", "edge", "cloud"), latencies, strict=False)
     )
-    links = tuple(make_link(8.0) for _ in tiers[1:])
+    links = tuple(example_link(8.0) for _ in tiers[1:])
     return Problem(make_graph(layers, {"x": sizes[0]}), tiers, links, **settings)  # type: ignore[arg-type]
 
 

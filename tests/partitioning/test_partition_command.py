@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from random_problems import make_device
 from sample_profiles import encoder_profile
 
 from edgepart.cli import main
 from edgepart.partitioning import Plan
+from edgepart.testing.hardware import example_device
 
 TIERS = ["--tier", "mobile=raspberry-pi-4", "--tier", "edge=jetson-orin-nano", "--tier", "cloud=this"]
 LINKS = ["--link", "mobile:edge=wifi", "--link", "edge:cloud=4g"]
@@ -18,7 +18,7 @@ LINKS = ["--link", "mobile:edge=wifi", "--link", "edge:cloud=4g"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    encoder_profile(make_device("server", macs_per_s=1e11)).save(tmp_path / "profile.json")
+    encoder_profile(example_device("server", macs_per_s=1e11)).save(tmp_path / "profile.json")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import make_graph
-from random_problems import make_device, make_link, problems, slow_latency_s, slow_memory_bytes
+from random_problems import problems, slow_latency_s, slow_memory_bytes
 
-from edgepart.partitioning.evaluate import crossing, evaluate, excess, memory
 from edgepart.partitioning.exhaustive import placements
 from edgepart.partitioning.pins import windows
+from edgepart.partitioning.placement_cost import crossing, evaluate, excess, memory
 from edgepart.partitioning.problem import Problem, Tier
+from edgepart.testing.graphs import make_graph
+from edgepart.testing.hardware import example_device, example_link
 
 
 @settings(max_examples=150)
@@ -40,10 +41,10 @@ def three_tiers() -> Problem:
         parameters={"a": {"w": 100}, "b": {"w": 100}, "c": {"v": 50}},
     )
     tiers = tuple(
-        Tier(name, make_device(), dict.fromkeys("abc", seconds))
+        Tier(name, example_device(), dict.fromkeys("abc", seconds))
         for name, seconds in (("mobile", 4.0), ("edge", 2.0), ("cloud", 1.0))
     )
-    return Problem(graph, tiers, (make_link(8.0, 0.5), make_link(80.0, 3.0)))
+    return Problem(graph, tiers, (example_link(8.0, 0.5), example_link(80.0, 3.0)))
 
 
 def test_a_tensor_crosses_each_hop_once() -> None:

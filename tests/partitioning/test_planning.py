@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from random_problems import make_device, make_link
 from sample_profiles import encoder_graph, encoder_profile
 
 from edgepart.errors import EdgepartError, InfeasiblePlan, PlanError, UnknownName
 from edgepart.hardware import Device, Link
 from edgepart.partitioning import Plan, partition
 from edgepart.partitioning.edgelesspart import MemoryShare
+from edgepart.testing.hardware import example_device, example_link
 
-MEASURED = make_device("measured", macs_per_s=4e9)
+MEASURED = example_device("measured", macs_per_s=4e9)
 TIERS: dict[str, str | Device] = {
-    "mobile": make_device("slow", macs_per_s=1e9),
-    "edge": make_device("middling", macs_per_s=2e9),
+    "mobile": example_device("slow", macs_per_s=1e9),
+    "edge": example_device("middling", macs_per_s=2e9),
     "cloud": "this",
 }
 #: 1 kB takes 1 ms; 1 ms to the edge and back, 2 ms to the cloud
-LINKS: dict[str, str | Link] = {"mobile:edge": make_link(8e6, 1e-3), "edge:cloud": make_link(8e6, 2e-3)}
+LINKS: dict[str, str | Link] = {"mobile:edge": example_link(8e6, 1e-3), "edge:cloud": example_link(8e6, 2e-3)}
 DIMEC = {"mobile": "encoder.layer.1", "edge": "encoder.layer.3"}
 
 
@@ -52,6 +52,7 @@ def test_the_optimum_is_no_worse_than_any_cut_of_the_order() -> None:
 def test_a_split_plan_adds_up() -> None:
     made = plan(split_after=DIMEC)
     assert [tier.compute_s for tier in made.tiers] == pytest.approx([6 * 4e-3, 4 * 2e-3, 6 * 1e-3])
+    assert [tier.layer_s for tier in made.tiers] == [(4e-3,) * 6, (2e-3,) * 4, (1e-3,) * 6]
     assert [tier.estimated for tier in made.tiers] == [True, True, False]
     # the hidden states and the mask
     assert [set(hop.tensors) for hop in made.hops] == [
@@ -94,6 +95,7 @@ def test_nested_starts_from_the_raw_input_everywhere() -> None:
         ("edge", "encoder.layer.3.output"),
     ]
     assert [tier.compute_s for tier in made.tiers] == pytest.approx([6 * 4e-3, 10 * 2e-3, 16 * 1e-3])
+    assert [tier.layer_s for tier in made.tiers] == [(4e-3,) * 6, (2e-3,) * 4, (1e-3,) * 6]
     assert [point.compute_s for point in made.exits] == pytest.approx([6 * 4e-3, 10 * 2e-3])
     assert [hop.tensors for hop in made.hops] == [("ids", "attention_mask")] * 2
     assert made.latency_s == pytest.approx(16e-3 + 3e-3 + 2 * 0.16e-3)
@@ -111,7 +113,7 @@ def test_exits_by_hand() -> None:
 
 
 def test_a_limit_moves_the_split() -> None:
-    quick = {**TIERS, "mobile": make_device("quick", macs_per_s=4e9)}
+    quick = {**TIERS, "mobile": example_device("quick", macs_per_s=4e9)}
     free = plan(tiers=quick, exits="none")
     assert free.final_tier == "mobile"
     tight = plan(tiers=quick, exits="none", limits={"mobile.memory": free.tiers[0].memory_bytes - 1})
@@ -125,7 +127,7 @@ def test_a_limit_moves_the_split() -> None:
 
 
 def test_a_device_is_its_own_limit() -> None:
-    small = {**TIERS, "cloud": make_device("small", memory_bytes=5000, macs_per_s=4e9)}
+    small = {**TIERS, "cloud": example_device("small", memory_bytes=5000, macs_per_s=4e9)}
     made = plan(tiers=small, exits="none")
     assert made.tiers[2].memory_limit_bytes == 5000
     assert made.tiers[2].memory_bytes <= 5000
@@ -168,7 +170,7 @@ def test_links_may_be_keyed_by_pairs() -> None:
         ({"limits": {"mobil.memory": 1}}, UnknownName, "unknown tier 'mobil'; did you mean mobile"),
         ({"limits": {"mobile.memry": 1}}, UnknownName, "unknown resource to limit 'memry'; did you mean memory"),
         ({"limits": {"mobile.memory": 0}}, PlanError, "at least one byte"),
-        ({"pins": {"embedd": "mobile"}}, UnknownName, "unknown layer or module 'embedd'; did you mean embed"),
+        ({"pins": {"embedd": "mobile"}}, UnknownName, "unknown module or layer 'embedd'; did you mean embed"),
         ({"pins": {"embed": "moblie"}}, UnknownName, "unknown tier 'moblie'; did you mean mobile"),
         (
             {"pins": {"embed": "cloud", "pool": "mobile"}},
@@ -197,7 +199,7 @@ def test_links_may_be_keyed_by_pairs() -> None:
             PlanError,
             "a nested tier answers at its end, but not exactly one feature tensor crosses",
         ),
-        ({"head": "linaer"}, UnknownName, "unknown head 'linaer'"),
+        ({"head": "linaer"}, UnknownName, "unknown exit template 'linaer'"),
     ],
 )
 def test_what_is_wrong_is_said(settings: dict[str, Any], error: type[EdgepartError], says: str) -> None:

@@ -7,24 +7,25 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_problems import make_device, make_link, problems
+from random_problems import problems
 from sample_profiles import encoder_graph
 
 from edgepart.errors import PlanError, UnknownName
 from edgepart.partitioning.by_hand import ByHand
 from edgepart.partitioning.edgelesspart import LatencyMatch, MemoryShare, prefix_memory_bytes
-from edgepart.partitioning.prefixes import ends_of_exits
+from edgepart.partitioning.prefixes import cut_points
 from edgepart.partitioning.problem import Placement, Problem, Tier
+from edgepart.testing.hardware import example_device, example_link
 
 
 def encoder(rates: tuple[float, ...] = (4.0, 1.0), **settings: object) -> Problem:
     graph = encoder_graph()
     names = ("mobile", "edge", "cloud")
     tiers = tuple(
-        Tier(name, make_device(), {layer.name: rate for layer in graph.layers})
+        Tier(name, example_device(), {layer.name: rate for layer in graph.layers})
         for name, rate in zip(names, rates, strict=False)
     )
-    return Problem(graph, tiers, tuple(make_link() for _ in tiers[1:]), **settings)  # type: ignore[arg-type]
+    return Problem(graph, tiers, tuple(example_link() for _ in tiers[1:]), **settings)  # type: ignore[arg-type]
 
 
 def counts(problem: Problem, placement: Placement) -> list[int]:
@@ -54,7 +55,7 @@ def test_memory_share_keeps_to_places_for_exits_when_nested() -> None:
     split, nested = (
         counts(each, MemoryShare(0.5).solve(each))[0] for each in (replace(problem, deployment="split"), problem)
     )
-    assert nested in ends_of_exits(problem.graph)
+    assert nested in cut_points(problem)[1:-1]
     assert nested <= split
 
 

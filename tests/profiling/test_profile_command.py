@@ -73,6 +73,13 @@ def asked(tmp_path, monkeypatch):
     return answer
 
 
+def test_a_folder_is_no_place_for_a_profile(asked, tmp_path, capsys):
+    calls = asked(measured())
+    assert main(["profile", "net.py:make", "-o", str(tmp_path)]) == 2
+    assert "is a folder: give a file for the profile" in capsys.readouterr().err
+    assert calls == []
+
+
 def test_the_table(asked, capsys):
     calls = asked(measured())
     assert main(["profile", "net.py:make", "--threads", "2", "--quick"]) == 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from edgepart.errors import FileError
 from edgepart.training import checkpoint
@@ -31,6 +32,16 @@ def test_a_failed_save_leaves_the_old_state_and_nothing_else(tmp_path):
         checkpoint.save(tmp_path / "state", {"a": np.zeros(2)}, {"epoch": object()})
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
     assert checkpoint.load(tmp_path / "state")[1] == {"epoch": 1}
+
+
+def test_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(FileError, match=r"cannot write .*state: .*No space left on device"):
+        checkpoint.save(tmp_path / "state", {"a": np.ones(2)}, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("keep", [0, 4, 60, -1])

@@ -9,7 +9,7 @@ from edgepart.errors import DispatchError, UnknownName
 from edgepart.evaluation.costs.base import CostModel, Facts
 from edgepart.evaluation.costs.path import Path, fill, plain_path
 from edgepart.hardware import ServerlessPrice, catalogue
-from edgepart.partitioning.plan import Plan, TierPlan
+from edgepart.partitioning.plan import Plan
 
 #: a GB-second is billed for 2^30 bytes, as the sizes on offer are (128 MB = 1/8 GB)
 GB = 2**30
@@ -23,6 +23,9 @@ class ServerlessMoney(CostModel):
     parameters and activations) and of the processor speed that comes with it. What leaves a billed tier for the
     next one pays egress. Tiers of the user's own (mobile, edge) are free, and so are uploads and the few bytes of
     the answer. Cold starts, idle instances and free quotas are not counted.
+
+    A lower bound, as the seconds are the plan's for the tier's device: the slow processor that comes with a small
+    memory size takes longer, and the runtime needs memory of its own, which may call for a larger size.
 
     Options:
         price: a name of ``edgepart prices list`` or a YAML file of that kind
@@ -54,7 +57,8 @@ class ServerlessMoney(CostModel):
         return (
             f"US dollars per sample for {where} at {self.price.title} ({self.price.usd_per_gb_s:g} per GB-s, "
             f"{self.price.usd_per_ghz_s:g} per GHz-s in steps of {self.price.step_s:g} s, "
-            f"{self.price.usd_per_request:g} per request)"
+            f"{self.price.usd_per_request:g} per request), in the smallest size that holds the part and with the "
+            "seconds of the tier's device, so a lower bound"
         )
 
     def _dollars(self, plan: Plan, rates: dict[int, float], sample: Path) -> float:
@@ -82,14 +86,14 @@ class ServerlessMoney(CostModel):
                 f"no tier of the plan is in the cloud ({', '.join(plan.tier_names)}), so nothing has a price: "
                 "name the billed tiers as in price:tiers=TIER"
             )
-        return {index: self._rate(tier) for index, tier in billed}
+        return {index: self._rate(tier.name, plan.memory_bytes(tier)) for index, tier in billed}
 
-    def _rate(self, tier: TierPlan) -> float:
-        fitting = [size for size in sorted(self.price.sizes) if size[0] >= tier.memory_bytes]
+    def _rate(self, tier: str, needed_bytes: int) -> float:
+        fitting = [size for size in sorted(self.price.sizes) if size[0] >= needed_bytes]
         if not fitting:
             most = max(size for size, _ in self.price.sizes) if self.price.sizes else 0
             raise DispatchError(
-                f"tier '{tier.name}' needs {tier.memory_bytes / 1e6:.0f} MB, {self.price.title} offers at most "
+                f"tier '{tier}' needs {needed_bytes / 1e6:.0f} MB, {self.price.title} offers at most "
                 f"{most / 1e6:.0f} MB: choose another price or move layers to another tier"
             )
         size_bytes, ghz = fitting[0]

@@ -11,6 +11,8 @@ from edgepart.errors import CaptureError, MissingExtra
 from edgepart.graph import Graph
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgepart.frameworks.torch.artefact import Artefact
     from edgepart.frameworks.torch.building import TorchBuilder
     from edgepart.frameworks.torch.program import Program
@@ -37,13 +39,9 @@ class TorchFramework:
             CaptureError: torch.export cannot follow it; names the module and what to try.
         """
         require_torch()
-        from torch import nn
-
         from edgepart.frameworks.torch.capture import capture
 
-        if not isinstance(model, nn.Module):
-            raise CaptureError(f"the model is a {type(model).__name__}, expected a torch.nn.Module")
-        return capture(model, example)
+        return capture(_module(model), example)
 
     def builder(self, model: object, example: object) -> TorchBuilder:
         """Copy and capture a network, to add heads to it, train them and write its parts.
@@ -52,13 +50,9 @@ class TorchFramework:
             CaptureError: as :meth:`program`.
         """
         require_torch()
-        from torch import nn
-
         from edgepart.frameworks.torch.building import TorchBuilder
 
-        if not isinstance(model, nn.Module):
-            raise CaptureError(f"the model is a {type(model).__name__}, expected a torch.nn.Module")
-        return TorchBuilder(model, example)
+        return TorchBuilder(_module(model), example)
 
     def recapture(self, model: object, graph: Graph) -> Program:
         """Capture a network with an example made from the inputs that a graph lists, by keyword or else by position.
@@ -119,6 +113,14 @@ class TorchFramework:
         from edgepart.frameworks.torch.reference import references
 
         return references()
+
+
+def _module(model: object) -> nn.Module:
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise CaptureError(f"the model is a {type(model).__name__}, expected a torch.nn.Module")
+    return model
 
 
 def require_torch() -> None:

@@ -21,6 +21,7 @@ from edgepart.frameworks.torch.archive import require_safe
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.explain import is_fixed
 from edgepart.frameworks.torch.quiet import quiet
+from edgepart.frameworks.torch.run import run_module
 from edgepart.graph import Tensor
 
 _NAMES = "edgepart.json"
@@ -49,14 +50,12 @@ class Artefact:
         Raises:
             GraphError: an input is missing, or has another dtype or shape than the file says.
         """
-        from edgepart.frameworks.torch.part import run_module
-
         return run_module(self.module, self.specs, self.outputs, arrays)
 
 
 def export_module(
     module: nn.Module,
-    inputs: Sequence[tuple[str, Tensor]],
+    inputs: Sequence[Tensor],
     outputs: Sequence[str],
     path: str | Path,
     symbols: Mapping[str, int],
@@ -65,7 +64,7 @@ def export_module(
 
     Args:
         module: called with one tensor for each input in order, returns a tuple with one for each of ``outputs``
-        inputs: name and Graph tensor (shape over the symbols, dtype) of every argument
+        inputs: name, shape (over the symbols) and dtype of every argument
         outputs: a name for every tensor returned
         symbols: value of every symbol to trace with (``Graph.symbols``); for batch, 2 is taken
 
@@ -74,9 +73,9 @@ def export_module(
         FileError: the folder is missing or the disk is full.
     """
     sizes = {**symbols, "batch": 2}
-    example = tuple(zeros(spec.shape, spec.dtype, sizes) for _, spec in inputs)
+    example = tuple(zeros(spec.shape, spec.dtype, sizes) for spec in inputs)
     # A tuple around the specification because the module takes *arguments* in order, whatever it calls them.
-    shapes = [{axis: Dim.AUTO for axis, size in enumerate(spec.shape) if isinstance(size, str)} for _, spec in inputs]
+    shapes = [{axis: Dim.AUTO for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in inputs]
     dynamic = (tuple(shapes),) if shapes else None
     try:
         with quiet(), torch.no_grad():
@@ -85,7 +84,7 @@ def export_module(
         reason = str(error).strip().partition("\n")[0]
         raise CaptureError(f"torch.export cannot write {path}: {type(error).__name__}: {reason}") from error
     _require_dynamic(exported, inputs, path)
-    specs = tuple(spec.model_copy(update={"name": name, "producer": None, "consumers": ()}) for name, spec in inputs)
+    specs = tuple(spec.model_copy(update={"producer": None, "consumers": ()}) for spec in inputs)
     save_exported(exported, path, {_NAMES: _Signature(inputs=specs, outputs=tuple(outputs)).model_dump_json()})
 
 
@@ -128,7 +127,10 @@ def open_artefact(path: str | Path) -> Artefact:
         raise FileError(f"{path} holds an exported program that edgepart did not write: it lacks {_NAMES}") from None
     except ValidationError as error:
         raise FileError(f"{path} names its tensors in a way this edgepart cannot read: {explain(error)}") from error
-    return Artefact(exported.module(check_guards=False), signature.inputs, signature.outputs)
+    module: Any = exported.module(check_guards=False)
+    # Artefact.run checks the inputs; torch would refuse one sample where it was shown two of 2 * batch rows.
+    module.validate_inputs = False
+    return Artefact(module, signature.inputs, signature.outputs)
 
 
 class _Positional(nn.Module):
@@ -139,20 +141,16 @@ class _Positional(nn.Module):
         self.module = module
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        results = self.module(*tensors)
-        # An exported program may not return its inputs or weights themselves.
-        return tuple(results)
+        return tuple(self.module(*tensors))
 
 
-def _require_dynamic(
-    exported: torch.export.ExportedProgram, inputs: Sequence[tuple[str, Tensor]], path: str | Path
-) -> None:
+def _require_dynamic(exported: torch.export.ExportedProgram, inputs: Sequence[Tensor], path: str | Path) -> None:
     places = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
     values = [places[name].meta["val"] for name in exported.graph_signature.user_inputs if isinstance(name, str)]
-    for (name, spec), value in zip(inputs, values, strict=True):
+    for spec, value in zip(inputs, values, strict=True):
         for wanted, size in zip(spec.shape, value.shape, strict=True):
             if isinstance(wanted, str) and is_fixed(size):
                 raise CaptureError(
-                    f"cannot write {path}: the module fixes '{wanted}' of its input '{name}' to {size}; "
+                    f"cannot write {path}: the module fixes '{wanted}' of its input '{spec.name}' to {size}; "
                     f"read the size from the tensor (x.shape) instead of writing it as a number"
                 )

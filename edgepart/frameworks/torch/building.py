@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from edgepart.errors import CaptureError, PlanError
 from edgepart.frameworks.builder import HeadSize
 from edgepart.frameworks.torch.capture import capture
 from edgepart.frameworks.torch.classifier import describe_classifier
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.heads import check_head, compile_head, head_macs
 from edgepart.frameworks.torch.part import Part
-from edgepart.frameworks.torch.training import MultiExit, TorchLearner
+from edgepart.frameworks.torch.training import MultiExit, TorchLearner, single
 from edgepart.graph import Boundary, Graph, Tensor
 from edgepart.partitioning.stages import Stage
 
@@ -24,7 +25,7 @@ class TorchBuilder:
     """Satisfies ``edgepart.frameworks.builder.Builder``; the user's model is copied and stays as it is."""
 
     def __init__(self, model: nn.Module, example: object) -> None:
-        self._model = copy.deepcopy(model)
+        self._model = _copied(model)
         self.program = capture(self._model, example)
         self._heads: dict[str, nn.Module] = {}
         self._classes = 0
@@ -79,6 +80,11 @@ class TorchBuilder:
         outputs = [self._graph.tensor(name) for name in passes_on]
         if stage.exit is not None:
             outputs.append(_vectors(stage.exit, self._classes))
+        if not outputs:
+            raise PlanError(
+                f"what tier '{stage.tier}' runs leads to no exit, only to further outputs of the network, which a "
+                "bundle leaves out: give it other layers"
+            )
         return self._as_part(module, part, inputs, outputs)
 
     def router(self, stop: Boundary | None, tensor: str, mask: str | None) -> Part:
@@ -98,7 +104,7 @@ class TorchBuilder:
     def _as_part(self, module: nn.Module, part: Part, inputs: Sequence[str], outputs: Sequence[Tensor]) -> Part:
         specs = [self._graph.tensor(name) for name in inputs]
         held = [*module.named_parameters(), *module.named_buffers()]
-        sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in held}
+        sizes = {name: tensor.nbytes for name, tensor in held}
         return Part(module, part.layers, specs, outputs, sizes, self._graph.symbols)
 
 
@@ -109,17 +115,18 @@ class _StageModule(nn.Module):
         self, part: Part, inputs: Sequence[str], passes_on: Sequence[str], read: str | None, head: nn.Module | None
     ) -> None:
         super().__init__()
-        self.segment = part.module
+        self.slice = part.module
         self.head = head
         self._inputs, self._part, self._passes_on, self._read = tuple(inputs), part, tuple(passes_on), read
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         known = dict(zip(self._inputs, tensors, strict=True))
-        made = self.segment(*(known[name] for name in self._part.inputs))
+        made = self.slice(*(known[name] for name in self._part.inputs))
         known.update(zip(self._part.outputs, made, strict=True))
         results = [known[name] for name in self._passes_on]
         if self._read is not None:
-            results.append(known[self._read] if self.head is None else self.head(known[self._read]))
+            read = single(known[self._read])
+            results.append(read if self.head is None else self.head(read))
         return tuple(results)
 
 
@@ -128,12 +135,12 @@ class _EmbeddingModule(nn.Module):
 
     def __init__(self, part: Part, inputs: Sequence[str], tensor: str, mask: str | None) -> None:
         super().__init__()
-        self.segment = part.module
+        self.slice = part.module
         self._part, self._inputs, self._tensor, self._mask = part, tuple(inputs), tensor, mask
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor]:
         known = dict(zip(self._inputs, tensors, strict=True))
-        made = self.segment(*(known[name] for name in self._part.inputs))
+        made = self.slice(*(known[name] for name in self._part.inputs))
         feature = dict(zip(self._part.outputs, made, strict=True))[self._tensor]
         if self._mask is not None and feature.ndim == 3:
             weight = known[self._mask].to(feature.dtype).unsqueeze(-1)
@@ -146,6 +153,17 @@ class _EmbeddingModule(nn.Module):
             # A network's first tensor may be its input itself, which an exported program must not return.
             pooled = feature.clone()
         return (pooled.float(),)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise CaptureError(
+            f"the {type(model).__name__} cannot be copied to add heads to it: {type(error).__name__}: {reason}; keep "
+            "only modules, parameters and plain values in it (torch.nn.utils.parametrizations instead of weight_norm)"
+        ) from error
 
 
 def _with(names: Sequence[str], more: str | None) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from edgepart.errors import TemplateError
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.flatten import operation
 from edgepart.frameworks.torch.program import Program
+from edgepart.units import dimensions
 
 Size = int | str
 Shape = tuple[Size, ...]
@@ -69,10 +70,9 @@ def describe_classifier(program: Program, shape: Sequence[int | str]) -> list[st
     if len(now) == 1:
         steps = list(itertools.dropwhile(lambda step: step.role == "reduce", steps))
     if len(now) != len(steps[0].before):
-        given, own = (f"({', '.join(map(str, s))})" for s in (now, steps[0].before))
         raise TemplateError(
-            f"the network's own classifier reads {own} a sample and cannot be fitted to a tensor {given}: "
-            "use the template 'linear' for this exit"
+            f"the network's own classifier reads {dimensions(steps[0].before)} a sample and cannot be fitted to a "
+            f"tensor {dimensions(now)}: use the template 'linear' for this exit"
         )
     lines = []
     for step in steps:

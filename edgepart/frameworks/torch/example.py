@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from edgepart.errors import CaptureError
 from edgepart.frameworks.torch.arrays import from_numpy, to_numpy
-from edgepart.frameworks.torch.sizes import evaluate
+from edgepart.graph.sizes import evaluate_size
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Example:
 
 def zeros(shape: tuple[int | str, ...], dtype: str, symbols: dict[str, int]) -> torch.Tensor:
     """A tensor of a shape that a Graph lists, with its symbols at the given values."""
-    return torch.zeros([evaluate(size, symbols) for size in shape], dtype=getattr(torch, dtype))
+    return torch.zeros([evaluate_size(size, symbols) for size in shape], dtype=getattr(torch, dtype))
 
 
 def _collectors(signature: inspect.Signature) -> list[str]:

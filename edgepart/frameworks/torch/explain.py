@@ -12,7 +12,7 @@ from edgepart.errors import CaptureError
 from edgepart.frameworks.torch.example import Example
 from edgepart.frameworks.torch.quiet import quiet
 
-_ANY_BATCH = "use x.shape[0] or -1 in view and reshape, and no tensor or branch made for one batch size"
+_ANY_BATCH = "use x.shape[0] (not len(x)) or -1 in view and reshape, and no tensor or branch made for one batch size"
 
 
 def require_runs(model: nn.Module, example: Example) -> None:
@@ -64,20 +64,32 @@ def explain(model: nn.Module, error: Exception) -> CaptureError:
 
 
 def explain_fixed_batch(model: nn.Module, example: Example, shapes: dict[str, Any]) -> CaptureError:
-    """Which module turns the batch size into a number: found by exporting once more and looking after each module."""
+    """Which module turns the batch size into a number: found by exporting once more.
+
+    Looked at where each module begins and ends; the module to blame is the one in whose own code it happened.
+    """
     blamed: list[str] = []
     sizes: list[object] = []
     names = {module: name for name, module in model.named_modules()}
 
-    def entered(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        leaves = pytree.tree_leaves((args, kwargs))
-        sizes.extend(x.shape[0] for x in leaves if isinstance(x, torch.Tensor) and x.dim())
+    running: list[str] = []
 
-    def left(module: nn.Module, *_: Any) -> None:
-        if not blamed and any(is_fixed(size) for size in sizes):
-            blamed.append(names[module])
+    def look() -> None:
+        if running and not blamed and any(is_fixed(size) for size in sizes):
+            blamed.append(running[-1])
 
-    hooks = [model.register_forward_pre_hook(entered, with_kwargs=True, prepend=True)]
+    def entered(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not running:
+            leaves = pytree.tree_leaves((args, kwargs))
+            sizes.extend(x.shape[0] for x in leaves if isinstance(x, torch.Tensor) and x.dim())
+        look()
+        running.append(names[module])
+
+    def left(*_: Any) -> None:
+        look()
+        running.pop()
+
+    hooks = [module.register_forward_pre_hook(entered, with_kwargs=True, prepend=True) for module in names]
     hooks += [module.register_forward_hook(left) for module in names]
     call = example.copy()
     try:
@@ -101,13 +113,14 @@ def _where(model: nn.Module, error: BaseException) -> str:
     found, place = "", ""
     trace = error.__traceback__
     while trace is not None:
-        for value in list(trace.tb_frame.f_locals.values())[:1]:
-            if id(value) in names:
-                found = names[id(value)]
-                code = trace.tb_frame.f_code
-                # torch's own modules and the call machinery say less than the line of the user's forward
-                if "/torch/nn/modules/module.py" not in code.co_filename:
-                    place = f" ({code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"
+        # the first local variable of a method is its self
+        owner = next(iter(trace.tb_frame.f_locals.values()), None)
+        if id(owner) in names:
+            found = names[id(owner)]
+            file = trace.tb_frame.f_code.co_filename
+            # torch's own modules and the call machinery say less than the line of the user's forward
+            if "/torch/nn/modules/module.py" not in file:
+                place = f" ({file.rpartition('/')[2]}:{trace.tb_lineno})"
         trace = trace.tb_next
     return _describe(model, found) + place
 

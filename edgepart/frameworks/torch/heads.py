@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgepart.errors import TemplateError
+from edgepart.units import dimensions
 
 #: class that the source must define, and its methods
 CLASS = "Head"
@@ -102,7 +103,7 @@ def _check_answer(answer: object, batch: int, classes: int, name: str) -> None:
         raise TemplateError(f"{name} gives {type(answer).__name__}, expected a tensor of logits (batch, {classes})")
     if tuple(answer.shape) != (batch, classes):
         raise TemplateError(
-            f"{name} gives {_show(answer.shape)} for a batch of {batch}, expected {_show((batch, classes))}: "
+            f"{name} gives {dimensions(answer.shape)} for a batch of {batch}, expected {dimensions((batch, classes))}: "
             f"its last layer must have {classes} outputs"
         )
     if not torch.isfinite(answer).all():
@@ -110,11 +111,7 @@ def _check_answer(answer: object, batch: int, classes: int, name: str) -> None:
 
 
 def _run_on(shape: Sequence[int]) -> str:
-    return f"run on a tensor {_show(('batch', *shape))}"
-
-
-def _show(shape: Sequence[object]) -> str:
-    return f"({', '.join(map(str, shape))})"
+    return f"run on a tensor {dimensions(('batch', *shape))}"
 
 
 @contextlib.contextmanager

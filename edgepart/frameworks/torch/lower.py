@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from edgepart.errors import CaptureError
 from edgepart.frameworks.torch.arrays import dtype_name
 from edgepart.frameworks.torch.flatten import Flat, flatten, prune, require_backed
 from edgepart.frameworks.torch.layers import Group, group
-from edgepart.frameworks.torch.measure import bytes_of, measure
-from edgepart.frameworks.torch.symbols import Localiser, Symbols
+from edgepart.frameworks.torch.measure import measure
+from edgepart.frameworks.torch.symbols import Symbols, localise
 from edgepart.graph import Graph, Layer, Tensor
 
 
@@ -46,9 +47,8 @@ def lower(exported: ExportedProgram, name: str, ties: Mapping[str, str]) -> Lowe
     groups = group(flat)
     if not groups:
         raise CaptureError("the network computes nothing from its inputs")
-    localiser = Localiser(flat.graph, symbols, flat.inputs)
     for entry in groups:
-        entry.nodes = localiser.localise(entry.nodes)
+        entry.nodes = localise(flat.graph, symbols, flat.inputs, entry.nodes)
     prune(flat)
     return _Describer(exported, flat, symbols, groups).describe(name)
 
@@ -70,10 +70,10 @@ class _Describer:
         """Node → the layers other than its own that read it, in order."""
         readers: dict[fx.Node, dict[str, None]] = {}
         for entry in self._groups:
-            for node in entry.nodes:
-                for source in node.all_input_nodes:
-                    if source.op != "get_attr" and self._owner.get(source) != entry.name:
-                        readers.setdefault(source, {})[entry.name] = None
+            read = [source for node in entry.nodes for source in node.all_input_nodes if source.op != "get_attr"]
+            for source in read:
+                if self._owner.get(source) != entry.name:
+                    readers.setdefault(source, {})[entry.name] = None
         return readers
 
     def _leaves(self, node: fx.Node) -> bool:
@@ -114,7 +114,7 @@ class _Describer:
             tensors=tuple(self._tensor(node, node in features) for node in self._names),
             inputs=tuple(self._names[node] for node in flat.inputs),
             outputs=tuple(self._names[node] for node in flat.outputs),
-            parameters={weight: _bytes(flat.state[weight]) for weight in used},
+            parameters={weight: flat.state[weight].nbytes for weight in used},
         )
         bodies = {entry.name: entry.nodes for entry in self._groups}
         return Lowered(self._exported, graph, bodies, {n: node for node, n in self._names.items()}, flat.state)
@@ -136,12 +136,8 @@ class _Describer:
             name=self._names[node],
             shape=self._symbols.shape(value),
             dtype=dtype_name(value.dtype),
-            bytes=bytes_of(self._symbols.sample(value), value.dtype),
+            bytes=math.prod(self._symbols.sample(value)) * value.dtype.itemsize,
             producer=self._owner.get(node),
             consumers=tuple(self._readers.get(node, ())),
             feature=feature,
         )
-
-
-def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

@@ -99,17 +99,15 @@ def _peak_bytes(body: Sequence[fx.Node], values: Mapping[fx.Node, Any]) -> int:
     inside = set(body)
     size: dict[int, int] = {}
     last_use: dict[int, int] = {}
-    outside = {s for node in body for a in node.all_input_nodes if a not in inside for s in _storages(values[a])}
+    given = [a for node in body for a in node.all_input_nodes if a not in inside]
+    outside = {storage: count for a in given for storage, count in _storages(values[a]).items()}
     for step, node in enumerate(body):
         leaves = any(user not in inside for user in node.users)
-        for storage, count in _storages(values[node]).items():
-            if storage not in outside:
-                size[storage] = count
-                last_use[storage] = max(last_use.get(storage, step), len(body) if leaves else step)
-        for argument in node.all_input_nodes:
-            for storage in _storages(values[argument]):
-                if storage in size:
-                    last_use[storage] = max(last_use[storage], step)
+        for storage, count in _storages(values[node]).items() - outside.items():
+            size[storage] = count
+            last_use[storage] = max(last_use.get(storage, step), len(body) if leaves else step)
+        read = {storage for argument in node.all_input_nodes for storage in _storages(values[argument])}
+        last_use.update((storage, max(last_use[storage], step)) for storage in read & size.keys())
     return _peak(body, values, size, last_use)
 
 
@@ -148,8 +146,3 @@ def _extra_formulas() -> dict[Any, Any]:
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention,
         torch.ops.aten.mkldnn_rnn_layer: recurrent,
     }
-
-
-def bytes_of(shape: Sequence[int], dtype: torch.dtype) -> int:
-    """Bytes of a tensor of that shape."""
-    return math.prod(shape) * dtype.itemsize

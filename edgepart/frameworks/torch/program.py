@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from torch import fx, nn
 from torch.export import ExportedProgram
 
 from edgepart.errors import FileError, GraphError
-from edgepart.files import atomic_folder, read_json, write_json
+from edgepart.files import atomic_folder, read_json, write_arrays, write_json
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.torch.artefact import load_exported, save_exported
 from edgepart.frameworks.torch.lower import Lowered, lower
@@ -77,8 +77,8 @@ class Program:
             if t.producer in inside and (t.name in graph.outputs or not inside.issuperset(t.consumers))
         ]
         names = sorted({name for layer in layers for name in graph.layer(layer).parameters})
-        builder = _Builder(self._lowered, layers, [t.name for t in inputs], [t.name for t in outputs])
-        module = builder.module(share)
+        slicer = _Slicer(self._lowered, layers, [t.name for t in inputs], [t.name for t in outputs])
+        module = slicer.module(share)
         sizes = {name: graph.parameters[name] for name in names}
         return Part(module, layers, inputs, outputs, sizes, graph.symbols)
 
@@ -118,7 +118,7 @@ class Program:
         with atomic_folder(folder) as temporary:
             save_exported(exported, temporary / "program.pt2", {})
             write_json(temporary / "ties.json", self._ties)
-            save_file({name: np.ascontiguousarray(a) for name, a in self._sample.items()}, temporary / _SAMPLE)
+            write_arrays(temporary / _SAMPLE, self._sample, {})
             self.graph.save(temporary / "graph.json")
 
     @classmethod
@@ -150,7 +150,10 @@ def structure(model: nn.Module) -> tuple[str, ...]:
     return tuple(f"{path}: {type(m).__qualname__}({m.extra_repr()})" for path, m in model.named_modules())
 
 
-class _Builder:
+_EMPTY = fx.GraphModule({}, fx.Graph())
+
+
+class _Slicer:
     """Copies the nodes of some layers into a module of their own."""
 
     def __init__(self, lowered: Lowered, layers: Sequence[str], inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -176,15 +179,20 @@ class _Builder:
         if name not in self._weights:
             first = next(iter(self._graph.nodes), None)
             with self._graph.inserting_before(first):
-                self._weights[name] = self._graph.create_node("get_attr", name)
+                self._weights[name] = self._graph.create_node("get_attr", _attribute(name))
         return self._weights[name]
 
     def module(self, share: bool) -> fx.GraphModule:
         root: dict[str, Any] = {}
         for name in self._weights:
             value = self._lowered.state[name]
-            root[name] = value if share else _copy(value)
+            root[_attribute(name)] = value if share else _copy(value)
         return fx.GraphModule(root, self._graph, class_name="Part")
+
+
+def _attribute(name: str) -> str:
+    """Where a slice keeps a tensor: under its own name, unless a GraphModule has another use for that (``graph``)."""
+    return f"own_{name}" if hasattr(_EMPTY, name.partition(".")[0]) else name
 
 
 def _copy(value: Any) -> Any:

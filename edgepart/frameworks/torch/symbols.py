@@ -84,25 +84,19 @@ def is_symbolic(node: fx.Node) -> bool:
     return node.op == "call_function" and isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool | int | float)
 
 
-class Localiser:
-    """Makes layers read the sizes they need from their own input tensors.
+def localise(graph: fx.Graph, symbols: Symbols, inputs: Iterable[fx.Node], body: list[fx.Node]) -> list[fx.Node]:
+    """Make a layer read the sizes it needs from its own input tensors; its nodes, sizes included, in order.
 
     torch.export reads every size once, from some network input, and passes the integer around; a part must not depend
     on integers that another part has read. Only when none of a layer's own inputs carries a symbol does the layer
     read one more tensor: the network input that defines it.
     """
-
-    def __init__(self, graph: fx.Graph, symbols: Symbols, inputs: Iterable[fx.Node]) -> None:
-        self._graph = graph
-        self._symbols = symbols
-        self._inputs = tuple(inputs)
-
-    def localise(self, body: list[fx.Node]) -> list[fx.Node]:
-        """Rewrite the sizes that the operations of one layer use; the layer's nodes, sizes included, in order."""
-        return _Layer(self._graph, self._symbols, self._inputs, body).rewrite()
+    return _Layer(graph, symbols, tuple(inputs), body).rewrite()
 
 
 class _Layer:
+    """The sizes that one layer knows, and the nodes that compute further ones from them."""
+
     def __init__(self, graph: fx.Graph, symbols: Symbols, inputs: tuple[fx.Node, ...], body: list[fx.Node]) -> None:
         self._graph, self._symbols, self._inputs, self._body = graph, symbols, inputs, body
         self._made: dict[sympy.Expr, Any] = {}

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from edgepart.errors import TrainingError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.builder import State
-from edgepart.frameworks.torch.arrays import from_numpy
+from edgepart.frameworks.torch.arrays import dtype_name, from_numpy
 from edgepart.frameworks.torch.program import Program
 from edgepart.partitioning.stages import Stage
 
@@ -57,9 +58,9 @@ class TrainingFlags:
 
 
 class MultiExit(nn.Module):
-    """A chain of segments, a head at the end of each that has an exit, and the network's own classifier last.
+    """The slices of stages in order, a head at the end of each that has an exit, and the network's own classifier last.
 
-    ``train()`` and ``eval()`` switch the segments' flags too.
+    ``train()`` and ``eval()`` switch the slices' flags too.
     """
 
     def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, nn.Module]) -> None:
@@ -68,15 +69,15 @@ class MultiExit(nn.Module):
         self._stages = list(stages)
         self._logits = program.graph.outputs[0]
         self.exits = tuple(stage.exit for stage in stages if stage.exit is not None)
-        self.segments = nn.ModuleList(part.module for part in self._parts)
+        self.slices = nn.ModuleList(part.module for part in self._parts)
         # Exits may be called anything, modules may not: heads go by number.
         self.heads = nn.ModuleList(heads[name] for name in self.exits[:-1])
-        graphs = [module for module in self.segments.modules() if isinstance(module, GraphModule)]
+        graphs = [module for module in self.slices.modules() if isinstance(module, GraphModule)]
         self._flags = TrainingFlags(graphs)
         self.eval()
 
     def train(self, mode: bool = True) -> MultiExit:
-        """Dropout and batch normalisation of segments and heads; a segment itself refuses ``train()``."""
+        """Dropout and batch normalisation of slices and heads; a slice itself refuses ``train()``."""
         self._flags.set(mode)
         for head in self.heads:
             head.train(mode)
@@ -93,9 +94,9 @@ class MultiExit(nn.Module):
         for number, (stage, known) in enumerate(self._at_exits(tensors)):
             assert stage.exit is not None
             if stage.tensor is None:
-                found[stage.exit] = known[self._logits]
+                found[stage.exit] = single(known[self._logits])
             else:
-                found[stage.exit] = _head(self.heads[number]).reduce(known[stage.tensor])
+                found[stage.exit] = _head(self.heads[number]).reduce(single(known[stage.tensor]))
         return found
 
     def classify(self, reduced: Tensors) -> dict[str, torch.Tensor]:
@@ -114,10 +115,18 @@ class MultiExit(nn.Module):
                 yield stage, known
 
 
+def single(values: torch.Tensor) -> torch.Tensor:
+    """In the precision of heads and logits, whatever that of the network is."""
+    return values if values.dtype is torch.float32 else values.float()
+
+
 class TorchLearner:
     """Trains a :class:`MultiExit` by AdamW: all of it, or with ``frozen`` only the heads, from reduced features.
 
     Satisfies ``edgepart.frameworks.builder.Learner``. Parameters that the user froze stay frozen.
+
+    Raises:
+        TrainingError: a parameter that would learn has less than single precision.
     """
 
     def __init__(
@@ -133,6 +142,12 @@ class TorchLearner:
         self._gradient_norm = gradient_norm
         learning = network.heads if frozen else network
         self._parameters = {name: p for name, p in learning.named_parameters() if p.requires_grad}
+        for name, parameter in self._parameters.items():
+            if parameter.dtype.itemsize < 4:
+                raise TrainingError(
+                    f"the parameter '{name}' is {dtype_name(parameter.dtype)}, too coarse to learn: let MODEL return "
+                    "network.float(), or train the heads only"
+                )
         self._weights = dict(learning.named_parameters()) | dict(learning.named_buffers())
         groups = self._groups(head_learning_rate_ratio, weight_decay)
         # A frozen network without exits has nothing to learn; torch wants to be given something.
@@ -173,7 +188,9 @@ class TorchLearner:
         return {name: tensor.detach().numpy().copy() for name, tensor in self._weights.items()}
 
     def load_weights(self, weights: State) -> None:
-        self._load(weights)
+        with torch.no_grad():
+            for name, tensor in self._weights.items():
+                tensor.copy_(torch.from_numpy(weights[name]))
 
     def state(self) -> State:
         state = {f"weight {name}": array for name, array in self.weights().items()}
@@ -183,16 +200,12 @@ class TorchLearner:
         return state
 
     def load_state(self, state: State) -> None:
-        self._load({key.removeprefix("weight "): value for key, value in state.items() if key.startswith("weight ")})
+        marked = {key: value for key, value in state.items() if key.startswith("weight ")}
+        self.load_weights({key.removeprefix("weight "): value for key, value in marked.items()})
         for key, value in state.items():
             moment, _, name = key.partition(" ")
             if moment != "weight":
                 self._optimiser.state[self._parameters[name]][moment] = torch.from_numpy(value.copy())
-
-    def _load(self, weights: State) -> None:
-        with torch.no_grad():
-            for name, tensor in self._weights.items():
-                tensor.copy_(torch.from_numpy(weights[name]))
 
     def _forward(self, arrays: Arrays) -> dict[str, torch.Tensor]:
         tensors = _tensors(arrays)

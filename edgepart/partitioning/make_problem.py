@@ -106,12 +106,7 @@ def _pins(graph: Graph, pins: Mapping[str, str], tiers: tuple[str, ...]) -> dict
     for name, tier in pins.items():
         if tier not in tiers:
             raise UnknownName("tier", tier, tiers)
-        inside = [x.name for x in graph.layers if x.module == name or x.module.startswith(f"{name}.")]
-        if name in graph.position:
-            inside = [name]
-        if not inside:
-            raise UnknownName("layer or module", name, {*graph.position, *graph.modules})
-        for layer in inside:
+        for layer in graph.within(name):
             if pinned.setdefault(layer, tier) != tier:
                 raise PlanError(f"layer '{layer}' is pinned to both '{pinned[layer]}' and '{tier}': pin it once")
     return pinned

@@ -18,7 +18,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 }
 
 
-def evaluate(size: int | str, symbols: Mapping[str, int]) -> int:
+def evaluate_size(size: int | str, symbols: Mapping[str, int]) -> int:
     """The value of one entry of :attr:`Tensor.shape`.
 
     Raises:
