@@ -41,16 +41,18 @@ def shown_commands(page):
                 yield line, words[1:]
 
 
-def generator():
-    spec = importlib.util.spec_from_file_location("generate_cli", ROOT / "docs" / "generate_cli.py")
+def generator(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_command_line_reference_is_current():
-    current = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert current == generator().page(), "docs/cli.md is stale: run python docs/generate_cli.py"
+@pytest.mark.parametrize("page", ["cli", "results"])
+def test_a_generated_page_is_current(page):
+    current = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    script = f"generate_{page}"
+    assert current == generator(script).page(), f"docs/{page}.md is stale: run python docs/{script}.py"
 
 
 @pytest.mark.parametrize("page", **by_name)

@@ -235,7 +235,9 @@ class Graph(Document):
         for layer in self.layers:
             found.add_node(layer.name, macs=layer.macs, module=layer.module, kind=layer.kind)
         for tensor in self.tensors:
-            for consumer in tensor.consumers if tensor.producer is not None else ():
+            if tensor.producer is None:
+                continue
+            for consumer in tensor.consumers:
                 passing = found.get_edge_data(tensor.producer, consumer, default={"tensors": (), "bytes": 0})
                 names, size = (*passing["tensors"], tensor.name), passing["bytes"] + tensor.bytes
                 found.add_edge(tensor.producer, consumer, tensors=names, bytes=size)
