@@ -3,9 +3,11 @@
 import json
 import pickle
 import re
+import resource
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from network_zoo import inputs, program, run_parts
 from torch import nn
 
+import edgepart
 from edgepart.errors import CaptureError, FileError, GraphError
 from edgepart.frameworks import framework, slices
 from edgepart.frameworks.torch.artefact import export_module, open_artefact
@@ -151,6 +154,26 @@ def test_one_sample_runs_where_several_rows_belong_to_it(tmp_path):
                 for name, array in open_artefact(tmp_path / "part.pt2").run(known).items():
                     np.testing.assert_array_equal(array, made[name])
                 known |= made
+
+
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path):
+    part = program("residual").slice(None, None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(FileError, match=r"cannot write .*part\.pt2: File too large"):
+            part.save(tmp_path / "part.pt2")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_artefact_does_not_tell_where_it_was_made(tmp_path):
+    program("residual").slice(None, None).save(tmp_path / "part.pt2")
+    with zipfile.ZipFile(tmp_path / "part.pt2") as archive:
+        assert not [
+            name for name in archive.namelist() if str(Path(edgepart.__file__).parent).encode() in archive.read(name)
+        ]
 
 
 def test_a_module_that_fixes_the_batch_is_not_written(tmp_path):

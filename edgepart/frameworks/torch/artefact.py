@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from torch import nn
+from torch import fx, nn
 from torch.export import Dim
 
 from edgepart.errors import CaptureError, FileError
@@ -84,15 +85,27 @@ def export_module(
         reason = str(error).strip().partition("\n")[0]
         raise CaptureError(f"torch.export cannot write {path}: {type(error).__name__}: {reason}") from error
     _require_dynamic(exported, inputs, path)
+    _forget_source(exported)
     specs = tuple(spec.model_copy(update={"producer": None, "consumers": ()}) for spec in inputs)
     save_exported(exported, path, {_NAMES: _Signature(inputs=specs, outputs=tuple(outputs)).model_dump_json()})
+
+
+def _forget_source(exported: torch.export.ExportedProgram) -> None:
+    """Drop the lines of source that operations came from: paths of this machine are nobody's business elsewhere."""
+    for module in exported.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 def save_exported(exported: torch.export.ExportedProgram, path: str | Path, extra: Mapping[str, str]) -> None:
     """Write an exported program atomically, without the example inputs (torch would pickle them)."""
     exported._example_inputs = None
-    with atomic_file(path) as temporary, quiet(), open(temporary, "wb") as stream:
-        torch.export.save(exported, stream, extra_files=dict(extra))
+    # Into memory first: torch's writer ends the process when it finds the disk full.
+    whole = io.BytesIO()
+    with quiet():
+        torch.export.save(exported, whole, extra_files=dict(extra))
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(whole.getbuffer())
 
 
 def load_exported(path: str | Path, extra: Sequence[str]) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
