@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edgepart.data.base import Preprocessing
 from edgepart.data.text import TextPreprocessing
-from edgepart.graph import Boundary, Graph, Layer
+from edgepart.exits.placement import is_classifiable
+from edgepart.graph import Boundary, Graph
 
 
 def router_place(graph: Graph) -> tuple[Boundary | None, str]:
@@ -15,10 +16,10 @@ def router_place(graph: Graph) -> tuple[Boundary | None, str]:
     place before the second layer that multiplies, so that the stem's normalisation and activation are in. A network
     without such a place is embedded at the first place there is, or by its output.
     """
-    tokens = all(not _is_float(graph, name) for name in graph.inputs)
+    tokens = not any(graph.tensor(name).is_float for name in graph.inputs)
     found: list[tuple[Boundary, str]] = []
     for boundary, multiplying in zip(graph.boundaries(), _multiplying_layers(graph), strict=True):
-        features = [name for name in boundary.tensors if graph.tensor(name).feature and _is_float(graph, name)]
+        features = [name for name in boundary.tensors if graph.tensor(name).feature and graph.tensor(name).is_float]
         if len(features) != 1 or not _can_be_averaged(graph, features[0]):
             continue
         if found and multiplying > (0 if tokens else 1):
@@ -38,19 +39,12 @@ def _multiplying_layers(graph: Graph) -> list[int]:
     """How many layers that multiply have run after the first layer, the first two, … all but the last."""
     count, counts = 0, []
     for layer in graph.layers[:-1]:
-        count += _multiplies(layer)
+        count += layer.macs > 0
         counts.append(count)
     return counts
 
 
-def _multiplies(layer: Layer) -> bool:
-    return layer.macs > 0
-
-
-def _is_float(graph: Graph, name: str) -> bool:
-    return "float" in graph.tensor(name).dtype
-
-
 def _can_be_averaged(graph: Graph, name: str) -> bool:
-    shape = graph.tensor(name).shape
-    return len(shape) in (2, 3, 4) and isinstance(shape[1] if len(shape) == 4 else shape[-1], int)
+    tensor = graph.tensor(name)
+    channels = tensor.shape[1] if len(tensor.shape) == 4 else tensor.shape[-1]
+    return is_classifiable(tensor) and isinstance(channels, int)
