@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgepart.evaluation.report import Report
-from edgepart.units import percent, significant
+from edgepart.units import percent, seconds, significant
 
 DOCS = Path(__file__).resolve().parent
 FIGURES = ("accuracy_cost", "tier_share", "plan", "latency", "data_map")
@@ -33,6 +33,9 @@ HEAD = """\
 
 What the examples gave, as it came out. Settings are chosen on validation data, figures are on test data. Each figure
 is one run with one seed: the intervals say what the size of the test set leaves open, not what another seed would give.
+
+*fixed-tier* sends every sample to the same tier; mixing its settings by lot is the best that routing without a look at
+the sample can do, so it is what *random* amounts to. The *oracle* looks at the labels: a ceiling, not a strategy.
 """
 
 
@@ -74,17 +77,16 @@ def exits(report: Report) -> Iterator[str]:
 
 
 def costs(folder: Path, report: Report) -> Iterator[str]:
-    unit = report.cost_unit
     yield f"### Cost: {report.cost_description}\n"
     low, high = report.full_model.interval
     yield (
         f"Full model: {percent(report.full_model.accuracy)} (95 % interval {percent(low)} to {percent(high)}), "
-        f"{significant(report.full_model.cost)} {unit} a sample. "
+        f"{cost(report, report.full_model.cost)} a sample. "
         f"[report.json](results/{folder.parent.name}/{folder.name}/report.json)\n"
     )
-    head = ("strategy", "chosen for", "setting", "accuracy", f"cost ({unit})", "saved")
+    head = ("strategy", "chosen for", "setting", "accuracy", "cost", "saved")
     rows = [
-        (s.name, s.chosen_for, s.setting, percent(s.accuracy), significant(s.cost), percent(s.saving))
+        (s.name, s.chosen_for, s.setting, percent(s.accuracy), cost(report, s.cost), percent(s.saving))
         for s in report.strategies
     ]
     yield from table(head, rows)
@@ -97,6 +99,10 @@ def costs(folder: Path, report: Report) -> Iterator[str]:
     for warning in report.warnings:
         yield f"- {warning}"
     yield ""
+
+
+def cost(report: Report, value: float) -> str:
+    return seconds(value) if report.cost_unit == "s" else f"{significant(value)} {report.cost_unit}"
 
 
 def pictures(folder: Path, report: Report) -> Iterator[str]:
