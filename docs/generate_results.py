@@ -40,25 +40,25 @@ the sample can do, so it is what *random* amounts to. The *oracle* looks at the 
 
 
 def copy(example: str, run: Path) -> None:
-    """Keep the reports and figures of a run."""
+    """Keep the reports of a run, and the figures of the first: those of the others differ in the cost axis alone."""
     for report in sorted(run.glob("report*")):
         target = DOCS / "results" / example / report.name
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(report / "report.json", target)
-        for figure in FIGURES:
-            if (report / "figures" / f"{figure}.svg").exists():
-                shutil.copy(report / "figures" / f"{figure}.svg", target)
+        for figure in FIGURES if report.name == "report" else ():
+            shutil.copy(report / "figures" / f"{figure}.svg", target)
 
 
 def page() -> str:
     """The page as Markdown."""
-    return "\n".join([HEAD, *(line for example in EXAMPLES for line in section(example))])
+    there = [example for example in EXAMPLES if (DOCS / "results" / example).is_dir()]
+    return "\n".join([HEAD, *(line for example in there for line in section(example))])
 
 
 def section(example: str) -> Iterator[str]:
     title, what = EXAMPLES[example]
-    folders = sorted(path.parent for path in (DOCS / "results" / example).glob("*/report.json"))
-    reports = [(folder, Report.load(folder / "report.json")) for folder in folders]
+    found = [(path.parent, Report.load(path)) for path in (DOCS / "results" / example).glob("*/report.json")]
+    reports = sorted(found, key=lambda each: (each[0].name != "report", each[1].full_model.cost))
     first = reports[0][1]
     machine = first.provenance.machine
     packages = ", ".join(f"{name} {version}" for name, version in first.provenance.packages.items())
