@@ -148,6 +148,8 @@ if __name__ == "__main__":
     # What a framework prints must not mix with the events: it goes to stderr.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Line by line, so that a traceback stays the last word there.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     def send(event: dict[str, Any]) -> None:
         """Write one event."""
