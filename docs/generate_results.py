@@ -84,9 +84,18 @@ def costs(folder: Path, report: Report) -> Iterator[str]:
         f"{cost(report, report.full_model.cost)} a sample. "
         f"[report.json](results/{folder.parent.name}/{folder.name}/report.json)\n"
     )
-    head = ("strategy", "chosen for", "setting", "accuracy", "cost", "saved")
+    head = ("strategy", "drop allowed on validation", "setting", "accuracy", "drop, points", "cost", "saved")
+    full = report.full_model.accuracy
     rows = [
-        (s.name, s.chosen_for, s.setting, percent(s.accuracy), cost(report, s.cost), percent(s.saving))
+        (
+            s.name,
+            percent(s.allowed_drop),
+            s.setting,
+            percent(s.accuracy),
+            points(full - s.accuracy),
+            cost(report, s.cost),
+            percent(s.saving),
+        )
         for s in report.strategies
     ]
     yield from table(head, rows)
@@ -119,7 +128,8 @@ def points(share: float) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     if rows:
         yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}"
-        yield from (f"| {' | '.join(row)} |" for row in rows)
+        # a number and its unit stay on one line
+        yield from (f"| {' | '.join(row)} |".replace(" %", "\u00a0%").replace(" ms", "\u00a0ms") for row in rows)
         yield ""
 
 
