@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart import plugins
 from edgepart.bundle.manifest import MANIFEST, Manifest, verify
 from edgepart.bundle.part import BundlePart, open_part
 from edgepart.bundle.training_record import TrainingRecord
 from edgepart.data.preprocessing import Preprocessing
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import BundleError, FileError
-from edgepart.frameworks.base import Arrays
+from edgepart.frameworks import framework
+from edgepart.frameworks.base import Arrays, Artefact
 from edgepart.graph import Graph
 from edgepart.hardware import Profile
 from edgepart.partitioning.plan import Plan
@@ -78,12 +77,11 @@ class Bundle:
 
     def embed(self, arrays: Arrays) -> NDArray[np.float32]:
         """(batch, D): what the router sees of every sample, from the network's inputs by name."""
-        embedding: NDArray[np.float32] = self._router.run(arrays)["embedding"]
-        return embedding
+        return self._router.run(arrays)["embedding"].astype(np.float32, copy=False)
 
     @cached_property
-    def _router(self) -> Any:
-        return plugins.load("framework", self.manifest.framework)().open_artefact(self.path / ROUTER)
+    def _router(self) -> Artefact:
+        return framework(self.manifest.framework).open_artefact(self.path / ROUTER)
 
 
 def open_bundle(path: str | Path) -> Bundle:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart import plugins
 from edgepart.bundle.manifest import PART, PartManifest, StageRecord, verify
 from edgepart.errors import BundleError, FileError
-from edgepart.frameworks.base import Arrays
+from edgepart.frameworks import framework
+from edgepart.frameworks.base import Arrays, Artefact, Framework
 
 Logits = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ class BundlePart:
             known = {**known, **made}
             yield stage, known
 
-    def _artefact(self, number: int) -> Any:
+    def _artefact(self, number: int) -> Artefact:
         """The artefact of a stage, opened when it is first needed."""
         if number not in self._opened:
             path = self.folder / self.manifest.stages[number].file
@@ -76,12 +76,12 @@ class BundlePart:
         return self._opened[number]
 
     @cached_property
-    def _opened(self) -> dict[int, Any]:
+    def _opened(self) -> dict[int, Artefact]:
         return {}
 
     @cached_property
-    def _framework(self) -> Any:
-        return plugins.load("framework", self.manifest.framework)()
+    def _framework(self) -> Framework:
+        return framework(self.manifest.framework)
 
 
 def open_part(folder: str | Path) -> BundlePart:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgepart import plugins
 from edgepart.bundle import Bundle, open_bundle
 from edgepart.bundle.router import router_place
 from edgepart.data.dataset import Dataset
@@ -20,6 +19,7 @@ from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.evaluation.record import record
 from edgepart.evaluation.report import Report
 from edgepart.evaluation.report_page import write_report
+from edgepart.frameworks import framework
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
 
@@ -120,7 +120,7 @@ def _test_trace(
         _require_same(bundle, loaded)
         return loaded, "a trace" if isinstance(trace, Trace) else str(trace)
     if threads is not None:
-        plugins.load("framework", bundle.manifest.framework)().set_threads(threads)
+        framework(bundle.manifest.framework).set_threads(threads)
     if isinstance(data, Dataset):
         dataset = data
     else:
