@@ -80,6 +80,10 @@ class TrainingInterrupted(EdgepartError):
     """Ctrl-C during training; says how to resume."""
 
 
+class ExportError(EdgepartError):
+    """A part that a runtime cannot hold; names the operation and the layer."""
+
+
 class BundleError(EdgepartError):
     """A bundle that is incomplete, corrupt or of another network."""
 

@@ -1,4 +1,4 @@
-"""Plug-ins: every family (strategies, cost models, partitioners, frameworks) is one entry-point group."""
+"""Plug-ins: every family (strategies, cost models, partitioners, frameworks, runtimes) is one entry-point group."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from edgepart.errors import EdgepartError, UnknownName
 
 GROUPS = {
     "framework": "edgepart.frameworks",
+    "runtime": "edgepart.runtimes",
     "partitioner": "edgepart.partitioners",
     "strategy": "edgepart.strategies",
     "cost model": "edgepart.cost_models",

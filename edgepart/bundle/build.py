@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepart.bundle.answers import embed_all, record_logits
 from edgepart.bundle.bundle import GRAPH, PARTS, PLAN, PROFILE, ROUTER, TRACE, TRAINING, Bundle, open_bundle
 from edgepart.bundle.export import PartWriter, compare
 from edgepart.bundle.heads import Heads, add_heads
-from edgepart.bundle.manifest import MANIFEST, Manifest, survey
+from edgepart.bundle.manifest import MANIFEST, Manifest, RouterRecord, survey
+from edgepart.bundle.part import open_part
 from edgepart.bundle.router import mask_input, router_place
+from edgepart.bundle.targets import Target, choose_targets, router_target
 from edgepart.bundle.training_record import EpochRecord, ExitRecord, TrainingRecord
 from edgepart.bundle.workspace import Say, Workspace, digest_dataset, digest_preprocessing, digest_text
 from edgepart.data import Dataset, Preprocessing, load_dataset, preprocessing_for, require_every_class, split_dataset
@@ -22,20 +25,23 @@ from edgepart.dispatch.trace import Trace
 from edgepart.errors import DataError, PlanError, ProfileError, TrainingInterrupted
 from edgepart.exits.template import Value
 from edgepart.frameworks import framework_of
-from edgepart.frameworks.base import Arrays, Artefact, Framework
+from edgepart.frameworks.base import Framework
 from edgepart.frameworks.builder import Builder
+from edgepart.frameworks.runtimes import runtime
 from edgepart.graph import Graph
 from edgepart.hardware import Profile
 from edgepart.partitioning.plan import Plan
 from edgepart.partitioning.stages import chain
+from edgepart.progress import progress
 from edgepart.training import Fitted, TrainingSettings, train
 from edgepart.training.interrupt import Stop, stop_on_interrupt
-from edgepart.training.order import by_length, lengths
 
 #: share of the data set aside where no validation data is given
 VALIDATION_SHARE = 0.1
 #: samples of the batches that every artefact is tried on
 _TRIALS = (1, 5)
+#: training samples that int8 takes its ranges from
+CALIBRATION_SAMPLES = 64
 
 
 def build(
@@ -50,6 +56,8 @@ def build(
     validation: Dataset | str | Path | None = None,
     head: str | None = None,
     head_parameters: Mapping[str, Value] | None = None,
+    runtimes: Mapping[str, str] | None = None,
+    precisions: Mapping[str, str] | None = None,
     settings: TrainingSettings | None = None,
     profile: Profile | None = None,
     threads: int | None = None,
@@ -71,6 +79,9 @@ def build(
         classes: in the order of the logits; None derives them from the data
         validation: None sets a tenth of every class aside
         head: template name or path of a ``.py.j2``; None takes the plan's choice, or ``linear``
+        runtimes: tier → what its part is written for, such as ``{"mobile": "executorch"}``; the framework's own for
+            tiers that are not named
+        precisions: tier → ``float32``, ``float16`` or ``int8``; float32 for tiers that are not named
         settings: None trains the heads on the frozen network
         profile: kept in the bundle
         threads: that one operation may use in this process; None leaves the framework's default
@@ -84,7 +95,9 @@ def build(
         TemplateError: a head cannot be rendered, compiled or run.
         TrainingError: training diverges.
         TrainingInterrupted: it was asked to stop; says how to go on.
-        BundleError: an artefact gives something else than the network, or something is in the way of the output.
+        ExportError: a runtime cannot hold a part, or an artefact gives something else than the network. The training
+            is kept: the same call with another runtime goes on from there.
+        BundleError: something is in the way of the output.
     """
     work = Workspace(Path(output))
     work.check()
@@ -103,8 +116,11 @@ def build(
             say(text)
     settings = settings or TrainingSettings.for_mode("heads")
     framework = framework_of(model)
+    targets = choose_targets(framework, plan.tier_names, runtimes or {}, precisions or {})
     if threads is not None:
         framework.set_threads(threads)
+        for target in targets.values():
+            target.runtime.set_threads(threads)
     builder = framework.builder(model, example)
     plan.require(builder.program.graph)
     outputs = builder.program.graph.outputs
@@ -116,7 +132,7 @@ def build(
     _check_names(heads.plan, builder.program.graph)
     request = {
         "edgepart version": version("edgepart"),
-        "framework version": framework.runtime_version(),
+        "framework version": framework.version(),
         "plan": digest_text(heads.plan.model_dump_json()),
         "heads": digest_text(*heads.sources.values()),
         "settings": settings.model_dump_json(),
@@ -125,7 +141,7 @@ def build(
         "preprocessing": digest_preprocessing(source.preprocessing),
         "weights": builder.weights_digest(),
     }
-    job = _Job(framework, builder, heads, source.preprocessing, settings, training, held_out, profile)
+    job = _Job(framework, targets, builder, heads, source.preprocessing, settings, training, held_out, profile)
     with work.opened(request, say):
         if stop is not None:
             job.run(work, stop)
@@ -140,6 +156,7 @@ class _Job:
     """Everything that a build needs, checked."""
 
     framework: Framework
+    targets: Mapping[str, Target]
     builder: Builder
     heads: Heads
     preprocessing: Preprocessing
@@ -160,33 +177,59 @@ class _Job:
         stages = chain(self.plan, self.graph)
         fitted, _ = train(self.builder, stages, self.training, self.validation, self.settings, work.state, stop)
         self._write_parts(work.bundle, stop)
-        self._write_trace(work.bundle, fitted)
-        self._write_documents(work.bundle, fitted)
+        router = self._write_router(work.bundle)
+        logits = self._deployed_logits(work.bundle, fitted)
+        self._write_trace(work.bundle, fitted, logits, router)
+        self._write_documents(work.bundle, fitted, logits, router)
 
     def _write_parts(self, folder: Path, stop: Stop) -> None:
         count = len(self.validation)
-        samples = [self.validation.batch(range(min(size, count))) for size in _TRIALS]
-        writer = PartWriter(self.framework, self.builder, self.plan, self.training.classes, samples)
-        for tier in self.plan.tier_names:
-            if stop():
-                raise TrainingInterrupted(
-                    "stopped; the training is done and saved: run the same command again to go on"
-                )
-            writer.write(tier, folder / PARTS / tier, self.heads.sources)
-        self._write_router(folder / ROUTER, samples)
+        trials = [self.validation.batch(range(min(size, count))) for size in _TRIALS]
+        if any(target.precision == "int8" for target in self.targets.values()):
+            trials += self._calibration()
+        writer = PartWriter(self.framework, self.targets, self.builder, self.plan, self.training.classes, trials)
+        with progress("writing parts", len(self.plan.tier_names)) as advance:
+            for tier in self.plan.tier_names:
+                if stop():
+                    raise TrainingInterrupted(
+                        "stopped; the training is done and saved: run the same command again to go on"
+                    )
+                writer.write(tier, folder / PARTS / tier, self.heads.sources)
+                advance(1)
 
-    def _write_router(self, path: Path, samples: list[dict[str, NDArray[np.generic]]]) -> None:
+    def _calibration(self) -> list[dict[str, NDArray[np.generic]]]:
+        """Batches of training samples, of every class alike, that int8 takes its ranges from."""
+        order = np.random.default_rng(self.settings.seed).permutation(len(self.training))[:CALIBRATION_SAMPLES]
+        return [self.training.batch(chunk) for chunk in np.array_split(order, max(1, len(order) // 8))]
+
+    def _write_router(self, folder: Path) -> RouterRecord:
         place, tensor = router_place(self.graph)
         router = self.builder.router(place, tensor, mask_input(self.graph, self.preprocessing))
+        target = router_target(self.targets, next(tier.name for tier in self.plan.tiers if tier.layers))
+        path = folder / f"{ROUTER}{target.runtime.suffix}"
         path.parent.mkdir()
-        router.save(path)
-        compare(self.framework, router, path, samples)
+        target.runtime.write(router, path)
+        compare(target, router, path, [self.validation.batch(range(min(5, len(self.validation))))])
+        return RouterRecord(file=path.relative_to(folder).as_posix(), runtime=target.runtime.name)
 
-    def _write_trace(self, folder: Path, fitted: Fitted) -> None:
+    def _deployed_logits(self, folder: Path, fitted: Fitted) -> NDArray[np.float32]:
+        """(N, K, C) what the exits answer to the validation samples on their runtimes and in their precision."""
+        if all(target.is_native(self.framework) for target in self.targets.values()):
+            return fitted.logits
+        found = {tier: folder / PARTS / tier for tier in self.plan.tier_names}
+        parts = {tier: open_part(path) for tier, path in found.items() if path.is_dir()}
+        return record_logits(parts, self.plan, self.validation, self.settings.batch_size)
+
+    def _write_trace(self, folder: Path, fitted: Fitted, logits: NDArray[np.float32], router: RouterRecord) -> None:
+        opened = runtime(router.runtime).open(folder / router.file)
         Trace(
-            logits=fitted.logits,
+            logits=logits,
             labels=self.validation.labels,
-            embeddings=_embed(self.framework.open_artefact(folder / ROUTER), self.validation, self.settings.batch_size),
+            embeddings=embed_all(
+                lambda arrays: opened.run(arrays)["embedding"].astype(np.float32, copy=False),
+                self.validation,
+                self.settings.batch_size,
+            ),
             exits=self.plan.exit_names,
             exit_tiers=self.plan.exit_tiers,
             tiers=self.plan.tier_names,
@@ -194,11 +237,11 @@ class _Job:
             dynamics=fitted.dynamics,
         ).save(folder / TRACE)
 
-    def _write_documents(self, folder: Path, fitted: Fitted) -> None:
+    def _write_documents(self, folder: Path, fitted: Fitted, logits: NDArray[np.float32], router: RouterRecord) -> None:
         self.plan.save(folder / PLAN)
         self.graph.save(folder / GRAPH)
         self.preprocessing.save(folder)
-        self._training_record(fitted).save(folder / TRAINING)
+        self._training_record(fitted, logits).save(folder / TRAINING)
         if self.profile is not None:
             self.profile.save(folder / PROFILE)
         manifest = Manifest(
@@ -206,7 +249,8 @@ class _Job:
             network=self.graph.name,
             fingerprint=self.graph.fingerprint,
             framework=self.framework.name,
-            runtime_version=self.framework.runtime_version(),
+            framework_version=self.framework.version(),
+            router=router,
             deployment=self.plan.deployment,
             tiers=self.plan.tier_names,
             exits=self.plan.exit_names,
@@ -215,8 +259,9 @@ class _Job:
         )
         manifest.sealed().save(folder / MANIFEST)
 
-    def _training_record(self, fitted: Fitted) -> TrainingRecord:
+    def _training_record(self, fitted: Fitted, logits: NDArray[np.float32]) -> TrainingRecord:
         best = fitted.epochs[fitted.best_epoch - 1]
+        deployed = (logits.argmax(-1) == self.validation.labels[:, None]).mean(0).tolist()
         layers = {tier.name: self.graph.in_order(tier.layers) for tier in self.plan.tiers}
         exits = [
             ExitRecord(
@@ -226,14 +271,16 @@ class _Job:
                 head=point.head,
                 parameters=self.heads.sizes[point.name].parameters,
                 accuracy=accuracy,
+                deployed_accuracy=as_deployed,
             )
-            for point, accuracy in zip(self.plan.exits, best.accuracy[:-1], strict=True)
+            for point, accuracy, as_deployed in zip(self.plan.exits, best.accuracy[:-1], deployed[:-1], strict=True)
         ]
         last = ExitRecord(
             name=self.plan.exit_names[-1],
             tier=self.plan.final_tier,
             after=layers[self.plan.final_tier][-1],
             accuracy=best.accuracy[-1],
+            deployed_accuracy=deployed[-1],
         )
         return TrainingRecord(
             settings=self.settings,
@@ -309,19 +356,6 @@ class _Source:
                 "(batch, classes): wrap the network so that it returns the logits first"
             )
         return output.shape[1] if isinstance(output.shape[1], int) else None
-
-
-def _embed(router: Artefact, dataset: Dataset, batch_size: int) -> NDArray[np.float32]:
-    """(N, D) the router's embedding of every sample."""
-    found: NDArray[np.float32] | None = None
-    for indices in by_length(lengths(dataset.samples), batch_size):
-        arrays: Arrays = dataset.batch(indices)
-        batch = router.run(arrays)["embedding"]
-        if found is None:
-            found = np.empty((len(dataset), batch.shape[1]), dtype=np.float32)
-        found[indices] = batch
-    assert found is not None
-    return found
 
 
 def _check_names(plan: Plan, graph: Graph) -> None:

@@ -14,14 +14,14 @@ from edgepart.bundle.training_record import TrainingRecord
 from edgepart.data.preprocessing import Preprocessing
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import BundleError, FileError
-from edgepart.frameworks import framework
-from edgepart.frameworks.base import Arrays, Artefact
+from edgepart.frameworks.base import Arrays
+from edgepart.frameworks.runtimes import Artefact, runtime
 from edgepart.graph import Graph
 from edgepart.hardware import Profile
 from edgepart.partitioning.plan import Plan
 
 PLAN, GRAPH, PROFILE, TRAINING = "plan.json", "graph.json", "profile.json", "training.json"
-PARTS, ROUTER, TRACE = "parts", "router/embed.pt2", "validation.trace.safetensors"
+PARTS, ROUTER, TRACE = "parts", "router/embed", "validation.trace.safetensors"
 
 
 class Bundle:
@@ -75,13 +75,19 @@ class Bundle:
         """How raw samples become the network's inputs."""
         return Preprocessing.load(self.path)
 
+    def set_threads(self, count: int) -> None:
+        """Threads that one operation may use; call it before anything runs."""
+        runtime(self.manifest.router.runtime).set_threads(count)
+        for part in self.parts.values():
+            part.set_threads(count)
+
     def embed(self, arrays: Arrays) -> NDArray[np.float32]:
         """(batch, D): what the router sees of every sample, from the network's inputs by name."""
         return self._router.run(arrays)["embedding"].astype(np.float32, copy=False)
 
     @cached_property
     def _router(self) -> Artefact:
-        return framework(self.manifest.framework).open_artefact(self.path / ROUTER)
+        return runtime(self.manifest.router.runtime).open(self.path / self.manifest.router.file)
 
 
 def open_bundle(path: str | Path) -> Bundle:

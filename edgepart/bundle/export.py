@@ -10,29 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.bundle.manifest import PART, FileRecord, PartManifest, StageRecord
-from edgepart.errors import BundleError
+from edgepart.bundle.targets import Target
+from edgepart.errors import ExportError
 from edgepart.files import write_text
 from edgepart.frameworks.base import Arrays, Framework, Part
 from edgepart.frameworks.builder import Builder
+from edgepart.frameworks.signature import Signature
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
 from edgepart.partitioning.stages import Stage, part_stages
-
-#: largest difference between an artefact and its source, relative to the largest value
-TOLERANCE = 1e-4
 
 
 class PartWriter:
     """Writes the parts of one plan.
 
     Args:
-        samples: batches of the network's inputs, of different sizes, that every artefact is tried on
+        targets: what each tier's part is written for
+        samples: batches of the network's inputs, of different sizes, that every artefact is tried on, and that int8
+            takes its ranges from
     """
 
     def __init__(
-        self, framework: Framework, builder: Builder, plan: Plan, classes: tuple[str, ...], samples: Sequence[Arrays]
+        self,
+        framework: Framework,
+        targets: Mapping[str, Target],
+        builder: Builder,
+        plan: Plan,
+        classes: tuple[str, ...],
+        samples: Sequence[Arrays],
     ) -> None:
-        self._framework, self._builder, self._plan, self._classes = framework, builder, plan, classes
+        self._framework, self._targets, self._builder = framework, targets, builder
+        self._plan, self._classes = plan, classes
         self._samples = list(samples)
         self._known: list[dict[str, Any]] = []
 
@@ -44,7 +52,8 @@ class PartWriter:
         """Write a tier's part into ``folder``; nothing where it holds no layers. Tiers come in order.
 
         Raises:
-            BundleError: an artefact gives something else than the network that it was exported from.
+            ExportError: the runtime cannot hold the part, or an artefact gives something else than the network that it
+                was exported from.
         """
         stages = part_stages(self._plan, self._graph, tier)
         if not stages:
@@ -56,15 +65,17 @@ class PartWriter:
         end = stages[-1].stop
         outputs = () if nested or end is None else self._graph.crossing(end.layers)
         (folder / "heads").mkdir(parents=True)
-        records = []
+        target, records = self._targets[tier], []
         for number, stage in enumerate(stages):
             passes_on = () if nested and stage is stages[-1] else _made(stage, self._graph)
-            records.append(self._write_stage(stage, passes_on, folder / f"stage_{number}.pt2"))
+            records.append(self._write_stage(stage, passes_on, folder / f"stage_{number}{target.runtime.suffix}"))
             if stage.exit is not None and stage.exit in sources:
                 write_text(folder / "heads" / f"{stage.exit}.py", sources[stage.exit])
         PartManifest(
             framework=self._framework.name,
-            runtime_version=self._framework.runtime_version(),
+            runtime=target.runtime.name,
+            runtime_version=target.runtime.version(),
+            precision=target.precision,
             tier=tier,
             classes=self._classes,
             inputs=inputs,
@@ -73,60 +84,72 @@ class PartWriter:
         ).save(folder / PART)
 
     def _write_stage(self, stage: Stage, passes_on: Sequence[str], path: Path) -> StageRecord:
-        source = self._builder.stage(stage, passes_on)
-        source.save(path)
-        difference, self._known = compare(self._framework, source, path, self._known)
+        source, target = self._builder.stage(stage, passes_on), self._targets[stage.tier]
+        samples = [{name: arrays[name] for name in source.inputs} for arrays in self._known]
+        target.runtime.write(source, path, precision=target.precision, samples=samples)
+        difference, self._known = compare(target, source, path, self._known)
+        files = [path, *path.rglob("*")] if path.is_dir() else [path]
+        files.append(Signature.beside(path))
         return StageRecord(
             file=path.name,
             inputs=source.inputs,
             outputs=tuple(passes_on),
             exit=stage.exit,
             difference=difference,
-            record=FileRecord.of(path),
+            tolerance=target.runtime.tolerance(target.precision),
+            files={each.relative_to(path.parent).as_posix(): FileRecord.of(each) for each in files if each.is_file()},
         )
 
 
 def compare(
-    framework: Framework, source: Part, path: Path, batches: Sequence[Mapping[str, Any]]
+    target: Target, source: Part, path: Path, batches: Sequence[Mapping[str, Any]]
 ) -> tuple[float, list[dict[str, Any]]]:
     """Run an artefact beside its source.
 
     Returns:
-        the largest absolute difference, and the batches with what the source made of them
+        the largest difference, relative to the largest value, and the batches with what the source made of them
 
     Raises:
-        BundleError: it exceeds the tolerance.
+        ExportError: it exceeds the tolerance.
     """
-    artefact = framework.open_artefact(path)
+    artefact, tolerance = target.runtime.open(path), target.runtime.tolerance(target.precision)
     largest, known = 0.0, []
     for arrays in batches:
         expected, found = source.run(arrays), artefact.run(arrays)
         for name, array in expected.items():
-            absolute, relative = _difference(array, found[name])
-            if not relative <= TOLERANCE:
-                raise BundleError(
+            difference = _difference(array, found[name])
+            if not difference <= tolerance:
+                raise ExportError(
                     f"the artefact {path.name} of {path.parent.name} makes another '{name}' than the network it was "
-                    f"exported from (relative difference {relative:.1e}, at most {TOLERANCE:g} is tolerated): check "
-                    "that the network gives the same answer twice, and try another version of "
-                    f"{framework.name} than {framework.runtime_version()}"
+                    f"exported from (relative difference {difference:.1e}, at most {tolerance:g} is tolerated): "
+                    f"{_advice(target)}"
                 )
-            largest = max(largest, absolute)
+            largest = max(largest, difference)
         known.append({**arrays, **expected})
     return largest, known
 
 
-def _difference(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float, float]:
-    """Largest absolute difference, and the same relative to the largest expected value."""
-    if expected.shape != found.shape:
-        return np.inf, np.inf
+def _advice(target: Target) -> str:
+    if target.precision != "float32":
+        return f"give this tier a finer precision than {target.precision}, or another runtime"
+    return (
+        "check that the network gives the same answer twice, and try another runtime, or another version of "
+        f"{target.runtime.name} than {target.runtime.version()}"
+    )
+
+
+def _difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    """Largest difference relative to the largest expected value."""
+    if expected.shape != found.shape or expected.dtype != found.dtype:
+        return np.inf
     if not expected.size:
-        return 0.0, 0.0
+        return 0.0
     first, second = expected.astype(np.float64), found.astype(np.float64)
     # Masks hold -inf where attention must not look; equal infinities differ by nothing.
     gaps = np.where(first == second, 0.0, np.abs(first - second))
     scale = float(np.abs(first[np.isfinite(first)]).max(initial=0.0))
     absolute = float(gaps.max())
-    return absolute, absolute / scale if scale else absolute
+    return absolute / scale if scale else absolute
 
 
 def _made(stage: Stage, graph: Graph) -> tuple[str, ...]:

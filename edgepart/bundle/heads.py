@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgepart.exits.render import render
 from edgepart.exits.template import Template, Value, load_template
+from edgepart.frameworks import framework
 from edgepart.frameworks.builder import Builder, HeadSize
 from edgepart.partitioning.plan import Plan, PlannedExit
 
@@ -39,10 +40,10 @@ def add_heads(
         TemplateError: a head cannot be rendered, compiled or run on its tensor.
         InfeasiblePlan: with the heads a tier exceeds its memory limit.
     """
-    framework = builder.program.graph.framework
+    made_for = framework(builder.program.graph.framework).templates
     points, sources, sizes = [], {}, {}
     for number, point in enumerate(plan.exits):
-        template = load_template(head or point.head or DEFAULT, framework)
+        template = load_template(head or point.head or DEFAULT, made_for)
         values = _values(template, parameters if head or parameters or not point.head else point.parameters)
         source = _render(builder, template, point, classes, values)
         size = builder.add_head(point.name, source, point.tensor, classes, seed + number)
@@ -64,4 +65,12 @@ def _values(template: Template, given: Mapping[str, Value]) -> dict[str, Value]:
 def _render(builder: Builder, template: Template, point: PlannedExit, classes: int, values: Mapping[str, Value]) -> str:
     shape = builder.program.graph.tensor(point.tensor).shape[1:]
     classifier = builder.classifier(shape) if template.needs_classifier else None
-    return render(template, shape=shape, classes=classes, name=point.name, parameters=values, classifier=classifier)
+    return render(
+        template,
+        shape=shape,
+        layout=builder.program.graph.layout,
+        classes=classes,
+        name=point.name,
+        parameters=values,
+        classifier=classifier,
+    )

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from edgepart.errors import BundleError
 from edgepart.files import Document, Record, sha256
+from edgepart.frameworks.runtimes import Precision
 from edgepart.partitioning.plan import Deployment
 
 MANIFEST = "manifest.json"
@@ -31,6 +32,18 @@ class FileRecord(Record):
         return cls(bytes=path.stat().st_size, sha256=sha256(path))
 
 
+class RouterRecord(Record):
+    """The artefact that embeds samples for a router, by its path within the bundle, and what runs it."""
+
+    file: str
+    runtime: str
+
+    @field_validator("file")
+    @classmethod
+    def _check_path(cls, file: str) -> str:
+        return _inside(file)
+
+
 class Manifest(Document):
     """``manifest.json``: what the bundle is, and every other file in it by its path within the bundle."""
 
@@ -41,7 +54,8 @@ class Manifest(Document):
     #: of the network's graph, as in the plan
     fingerprint: str
     framework: str
-    runtime_version: str
+    framework_version: str
+    router: RouterRecord
     deployment: Deployment
     tiers: tuple[str, ...]
     exits: tuple[str, ...]
@@ -67,9 +81,7 @@ class Manifest(Document):
     @classmethod
     def _check_paths(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
         for name in files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"the file '{name}' lies outside the bundle")
+            _inside(name)
         return files
 
 
@@ -81,9 +93,17 @@ class StageRecord(Record):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     exit: str | None = None
-    #: largest absolute difference to the network it was exported from, on a few samples, all outputs
+    #: largest difference to the network it was exported from, relative to the largest value, on a few samples
     difference: float = Field(ge=0)
-    record: FileRecord
+    #: how much of it was tolerated
+    tolerance: float = Field(ge=0)
+    #: the artefact's files and its signature, by their paths within the part
+    files: dict[str, FileRecord] = Field(min_length=1)
+
+    @property
+    def bytes(self) -> int:
+        """Of the artefact on disk."""
+        return sum(record.bytes for record in self.files.values())
 
     @field_validator("file")
     @classmethod
@@ -92,6 +112,13 @@ class StageRecord(Record):
             raise ValueError(f"the artefact '{file}' does not lie in the part's folder")
         return file
 
+    @field_validator("files")
+    @classmethod
+    def _check_paths(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        for name in files:
+            _inside(name)
+        return files
+
 
 class PartManifest(Document):
     """``part.json``: enough to run the part from its folder alone."""
@@ -99,13 +126,22 @@ class PartManifest(Document):
     kind: ClassVar[str] = "part"
 
     framework: str
+    runtime: str
     runtime_version: str
+    precision: Precision
     tier: str
     classes: tuple[str, ...]
     #: the tensors it is given and those it passes on to the next part
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     stages: tuple[StageRecord, ...] = Field(min_length=1)
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"the file '{name}' lies outside the bundle")
+    return name
 
 
 def survey(folder: Path) -> dict[str, FileRecord]:

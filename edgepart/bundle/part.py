@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgepart.bundle.manifest import PART, PartManifest, StageRecord, verify
 from edgepart.errors import BundleError, FileError
-from edgepart.frameworks import framework
-from edgepart.frameworks.base import Arrays, Artefact, Framework
+from edgepart.frameworks.base import Arrays
+from edgepart.frameworks.runtimes import Artefact, Runtime, runtime
 
 Logits = NDArray[np.float32]
 
@@ -72,7 +72,7 @@ class BundlePart:
         """The artefact of a stage, opened when it is first needed."""
         if number not in self._opened:
             path = self.folder / self.manifest.stages[number].file
-            self._opened[number] = self._framework.open_artefact(path)
+            self._opened[number] = self._runtime.open(path)
         return self._opened[number]
 
     @cached_property
@@ -80,8 +80,12 @@ class BundlePart:
         return {}
 
     @cached_property
-    def _framework(self) -> Framework:
-        return framework(self.manifest.framework)
+    def _runtime(self) -> Runtime:
+        return runtime(self.manifest.runtime)
+
+    def set_threads(self, count: int) -> None:
+        """Threads that one operation may use, for what has not been run yet."""
+        self._runtime.set_threads(count)
 
 
 def open_part(folder: str | Path) -> BundlePart:
@@ -95,5 +99,6 @@ def open_part(folder: str | Path) -> BundlePart:
         manifest = PartManifest.load(path / PART)
     except FileError as error:
         raise BundleError(str(error)) from error
-    verify(path, {stage.file: stage.record for stage in manifest.stages})
+    for stage in manifest.stages:
+        verify(path, stage.files)
     return BundlePart(path, manifest)

@@ -45,6 +45,4 @@ def _multiplying_layers(graph: Graph) -> list[int]:
 
 
 def _can_be_averaged(graph: Graph, name: str) -> bool:
-    tensor = graph.tensor(name)
-    channels = tensor.shape[1] if len(tensor.shape) == 4 else tensor.shape[-1]
-    return is_classifiable(tensor) and isinstance(channels, int)
+    return is_classifiable(graph.tensor(name)) and isinstance(graph.channels(name), int)

@@ -33,6 +33,8 @@ class ExitRecord(Record):
     parameters: int = Field(default=0, ge=0)
     #: on the validation split, at the epoch that was kept
     accuracy: float = Field(ge=0, le=1)
+    #: the same on the runtimes and in the precision that the parts are written for
+    deployed_accuracy: float = Field(ge=0, le=1)
 
 
 class TrainingRecord(Document):

@@ -15,7 +15,7 @@ import numpy as np
 from edgepart.bundle.manifest import MANIFEST
 from edgepart.data.base import Preprocessing
 from edgepart.data.dataset import Dataset
-from edgepart.errors import BundleError, EdgepartError, FileError, TrainingInterrupted
+from edgepart.errors import BundleError, EdgepartError, ExportError, FileError, MissingExtra, TrainingInterrupted
 from edgepart.files import read_json, replace_folder, require_parent, sha256, write_json
 
 REQUEST = "request.json"
@@ -36,8 +36,9 @@ class Workspace:
         """Take up the unfinished build that was started with the same request, or start afresh; at the end the bundle
         is put in its place.
 
-        What an interruption or a full disk leaves is kept. After any other error the same request would only fail
-        again, so nothing is.
+        What an interruption, a full disk or a runtime that cannot hold a part leaves is kept: runtimes are no part of
+        the request, so that another one needs no other training. After any other error the same request would only
+        fail again, so nothing is.
 
         Args:
             request: what determines the result, each as text or digest
@@ -48,7 +49,7 @@ class Workspace:
             yield
             self._finish()
         except EdgepartError as error:
-            resumable = isinstance(error, TrainingInterrupted | FileError)
+            resumable = isinstance(error, TrainingInterrupted | FileError | ExportError | MissingExtra)
             if not (resumable and any(path.is_file() for path in self.state.rglob("*"))):
                 shutil.rmtree(self.folder, ignore_errors=True)
             raise

@@ -10,7 +10,7 @@ import click
 
 from edgepart.cli.output import json_option, note, parse_pairs, print_json, print_table
 from edgepart.training.losses import Mode
-from edgepart.units import percent, seconds
+from edgepart.units import percent, seconds, size
 
 if TYPE_CHECKING:
     from edgepart.bundle import Bundle
@@ -25,6 +25,27 @@ if TYPE_CHECKING:
 @click.option("--validation", metavar="DATA", help="Validation data; by default a tenth of --data, class by class.")
 @click.option("--head", metavar="NAME|FILE", help="Template of the heads, by name or path (.py.j2); default linear.")
 @click.option("--head-parameter", "head_parameters", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="TIER=NAME",
+    help="What a tier's part is written for: torch, tensorflow, onnxruntime, executorch, litert or triton; by default "
+    "the network's own framework. May be repeated.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    metavar="TIER=PRECISION",
+    help="float32 (default), float16 or int8; what it costs in accuracy is measured. May be repeated.",
+)
+@click.option(
+    "--preprocessing",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML: how raw samples become the network's inputs, where MODEL does not say so itself.",
+)
 @click.option(
     "--train",
     "mode",
@@ -60,6 +81,9 @@ def command(
     validation: str | None,
     head: str | None,
     head_parameters: tuple[str, ...],
+    runtimes: tuple[str, ...],
+    precisions: tuple[str, ...],
+    preprocessing: Path | None,
     mode: Mode,
     epochs: int | None,
     batch_size: int | None,
@@ -76,6 +100,7 @@ def command(
     Interrupted with Ctrl-C, it saves its state, and the same command goes on from there.
     """
     from edgepart.bundle import build
+    from edgepart.data.preprocessing import read_preprocessing
     from edgepart.hardware import Profile
     from edgepart.partitioning.plan import Plan
     from edgepart.training import TrainingSettings
@@ -96,9 +121,12 @@ def command(
         planned,
         data,
         output=output,
+        preprocessing=read_preprocessing(preprocessing) if preprocessing else None,
         validation=validation,
         head=head,
         head_parameters=parse_pairs("--head-parameter", head_parameters),
+        runtimes=parse_pairs("--runtime", runtimes),
+        precisions=parse_pairs("--precision", precisions),
         settings=settings,
         profile=kept,
         threads=threads,
@@ -107,7 +135,8 @@ def command(
     took_s = time.monotonic() - started_s
     if as_json:
         found = bundle.training.model_dump(mode="json", exclude_none=True)
-        print_json({"bundle": str(output), "seconds": took_s, **found})
+        parts = {tier: part.manifest.model_dump(mode="json") for tier, part in bundle.parts.items()}
+        print_json({"bundle": str(output), "seconds": took_s, **found, "parts": parts})
     else:
         _show(bundle, took_s)
 
@@ -115,12 +144,35 @@ def command(
 def _show(bundle: Bundle, took_s: float) -> None:
     record = bundle.training
     print_table(
-        ("exit", "tier", "after layer", "head", "parameters", "validation accuracy"),
+        ("exit", "tier", "after layer", "head", "parameters", "validation accuracy", "as deployed"),
         [
-            (x.name, x.tier, x.after, x.head or "the network's own", f"{x.parameters:,}", percent(x.accuracy))
+            (
+                x.name,
+                x.tier,
+                x.after,
+                x.head or "the network's own",
+                f"{x.parameters:,}",
+                percent(x.accuracy),
+                percent(x.deployed_accuracy),
+            )
             for x in record.exits
         ],
         title=f"{bundle.manifest.network}: {record.settings.mode}, epoch {record.best_epoch} of {len(record.epochs)}, "
         f"{record.training_samples:,} samples, {record.validation_samples:,} for validation",
+    )
+    click.echo()
+    print_table(
+        ("part", "runtime", "precision", "size", "difference to the network", "tolerated"),
+        [
+            (
+                tier,
+                f"{part.manifest.runtime} {part.manifest.runtime_version}",
+                part.manifest.precision,
+                size(sum(stage.bytes for stage in part.manifest.stages)),
+                f"{max(stage.difference for stage in part.manifest.stages):.1e}",
+                f"{max(stage.tolerance for stage in part.manifest.stages):g}",
+            )
+            for tier, part in bundle.parts.items()
+        ],
     )
     click.echo(f"\nbuilt in {seconds(took_s)}: {bundle.path}")

@@ -23,15 +23,19 @@ _MUCH_LOAD = 0.5
 @click.command()
 @click.argument("model")
 @click.option("--device", default=THIS, show_default=True, help="The machine to measure: this one.")
+@click.option("--runtime", metavar="NAME", help="What parts will run on, such as onnxruntime; the framework's own.")
 @click.option("-o", "--output", default="profile.json", show_default=True, help="The file to write.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads for one operation.")
 @click.option("--quick", is_flag=True, help="A first impression in seconds, with more spread.")
 @json_option
-def command(model: str, device: str, output: str, threads: int, quick: bool, as_json: bool) -> None:
+def command(
+    model: str, device: str, runtime: str | None, output: str, threads: int, quick: bool, as_json: bool
+) -> None:
     """Measure MODEL on this machine, layer by layer and segment by segment.
 
-    MODEL is file.py:function or package.module:function (returns the network and example inputs), or hf:FOLDER (a
-    Hugging Face checkpoint folder of a text classifier). It runs in a process of its own, one sample at a time.
+    MODEL is file.py:function or package.module:function (returns the network and example inputs), a .onnx, .keras or
+    .h5 file, or hf:FOLDER (a Hugging Face checkpoint folder of a text classifier). It runs in a process of its own, one
+    sample at a time.
     """
     from edgepart.frameworks.model import load_model
     from edgepart.profiling import profile, require_this
@@ -44,7 +48,7 @@ def command(model: str, device: str, output: str, threads: int, quick: bool, as_
     loaded = load_model(model)
     for remark in loaded.notes:
         note(remark)
-    measured = profile(loaded.model, loaded.example, device=device, threads=threads, quick=quick)
+    measured = profile(loaded.model, loaded.example, device=device, runtime=runtime, threads=threads, quick=quick)
     measured.save(output)
     if as_json:
         print_json(_summary(measured) | {"file": output})

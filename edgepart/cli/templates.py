@@ -7,23 +7,28 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgepart.cli.output import json_option, note, parse_pairs, print_json, print_table
-from edgepart.errors import GraphError, MissingExtra, TemplateError
-from edgepart.exits.render import LAYOUTS, render
+from edgepart.errors import GraphError, TemplateError, UnknownName
+from edgepart.exits.render import render, shape_names
 from edgepart.exits.template import SUFFIX, Parameter, Template, load_template, templates
 from edgepart.files import write_text
 
-#: shapes that ``check`` tries where none is given, by rank
+if TYPE_CHECKING:
+    from edgepart.frameworks import Framework
+    from edgepart.frameworks.model import LoadedModel
+
+#: shapes that ``check`` tries where none is given, by rank; of a map the channels go where the framework has them
 SHAPES: dict[int, tuple[int | str, ...]] = {1: (64,), 2: ("sequence", 64), 3: (64, 8, 8)}
+CHANNELS_LAST: tuple[int | str, ...] = (8, 8, 64)
 #: value of a dimension that is given by name
 VARIABLE = 16
 
 _framework = click.option(
-    "--framework", type=click.Choice(["torch"]), default="torch", show_default=True, help="What heads are made for."
+    "--framework", metavar="NAME", default="torch", show_default=True, help="What heads are made for: torch or keras."
 )
 
 
@@ -37,6 +42,7 @@ def command() -> None:
 @json_option
 def list_(framework: str, as_json: bool) -> None:
     """List the templates."""
+    _owner(framework)
     known = [load_template(name, framework) for name in templates(framework)]
     if as_json:
         print_json([_fields(template) for template in known])
@@ -114,16 +120,23 @@ def check(
 
     Without --shape or --model it is tried on a shape of every rank that it declares.
     """
-    template = load_template(file, framework)
-    parameters = template.parse(parse_pairs("--set", settings))
     if (model is None) != (layer is None) or (model and shape):
         raise TemplateError("give either --shape, or --model together with --at")
     if model and layer:
-        targets = [_of_model(model, layer, classes, template.needs_classifier)]
+        from edgepart.frameworks import framework_of
+        from edgepart.frameworks.model import load_model
+
+        loaded = load_model(model)
+        owner = framework_of(loaded.model)
+        template = load_template(file, owner.templates)
+        targets = [_of_model(owner, loaded, layer, classes, template.needs_classifier)]
     else:
-        shapes = [_parse_shape(shape)] if shape else [SHAPES[rank] for rank in template.header.input_ranks]
+        owner = _owner(framework)
+        template = load_template(file, framework)
+        shapes = [_parse_shape(shape)] if shape else [_shape(rank, owner) for rank in template.header.input_ranks]
         targets = [_Target(one, _example(one), classes or 10, None) for one in shapes]
-    results = [_try(template, target, parameters) for target in targets]
+    parameters = template.parse(parse_pairs("--set", settings))
+    results = [_try(owner, template, target, parameters) for target in targets]
     if as_json:
         print_json({"template": template.name, "file": str(template.path), "heads": results})
         return
@@ -142,38 +155,48 @@ class _Target:
     classifier: list[str] | None
 
 
-def _try(template: Template, target: _Target, parameters: dict[str, Any]) -> dict[str, Any]:
-    try:
-        from edgepart.frameworks.torch import heads
-    except ImportError:
-        raise MissingExtra("torch", "torch") from None
+def _owner(name: str) -> Framework:
+    """The framework whose templates go by that name.
+
+    Raises:
+        UnknownName: no framework makes its heads of its own templates under that name.
+    """
+    from edgepart import plugins
+    from edgepart.frameworks import framework
+
+    known = [each for each in map(framework, plugins.names("framework")) if each.templates == each.name]
+    for each in known:
+        if each.name == name:
+            return each
+    raise UnknownName("framework of templates", name, [each.name for each in known])
+
+
+def _try(owner: Framework, template: Template, target: _Target, parameters: dict[str, Any]) -> dict[str, Any]:
     source = render(
         template,
         shape=target.shape,
+        layout=owner.layout,
         classes=target.classes,
         name="check",
         parameters=parameters,
         classifier=target.classifier,
     )
-    head = heads.compile_head(source, f"the head of '{template.name}'")
-    heads.check_head(head, target.example, target.classes, f"the head of '{template.name}'")
+    size = owner.try_head(source, target.example, target.classes, f"the head of '{template.name}'")
     return {
         "shape": ["batch", *target.shape],
-        "parameters": sum(parameter.numel() for parameter in head.parameters()),
-        "macs": heads.head_macs(head, target.example),
+        "parameters": size.parameters,
+        "macs": size.macs,
         "output": ["batch", target.classes],
     }
 
 
-def _of_model(model: str, layer: str, classes: int | None, needs_classifier: bool) -> _Target:
-    from edgepart.frameworks import framework_of
-    from edgepart.frameworks.model import load_model
-    from edgepart.frameworks.torch.classifier import describe_classifier
+def _of_model(
+    owner: Framework, loaded: LoadedModel, layer: str, classes: int | None, needs_classifier: bool
+) -> _Target:
     from edgepart.graph.sizes import evaluate_size
 
-    loaded = load_model(model)
-    program: Any = framework_of(loaded.model).program(loaded.model, loaded.example)
-    graph = program.graph
+    builder = owner.builder(loaded.model, loaded.example)
+    graph = builder.program.graph
     features = [name for name in graph.after(layer).tensors if graph.tensor(name).feature]
     if len(features) != 1:
         crossing = ", ".join(features) or "none"
@@ -187,8 +210,12 @@ def _of_model(model: str, layer: str, classes: int | None, needs_classifier: boo
         shape,
         tuple(evaluate_size(size, graph.symbols) for size in shape),
         classes or int(outputs),
-        describe_classifier(program, shape) if needs_classifier else None,
+        builder.classifier(shape) if needs_classifier else None,
     )
+
+
+def _shape(rank: int, owner: Framework) -> tuple[int | str, ...]:
+    return CHANNELS_LAST if rank == 3 and owner.layout == "channels_last" else SHAPES[rank]
 
 
 def _parse_shape(text: str) -> tuple[int | str, ...]:
@@ -211,7 +238,8 @@ def _fields(template: Template) -> dict[str, Any]:
 
 
 def _takes(template: Template) -> str:
-    return " or ".join(LAYOUTS[rank] for rank in template.header.input_ranks)
+    layout = _owner(template.header.framework).layout
+    return " or ".join(shape_names(rank, layout) for rank in template.header.input_ranks)
 
 
 def _range(parameter: Parameter) -> str:

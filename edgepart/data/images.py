@@ -40,7 +40,8 @@ class ImagePreprocessing(Preprocessing):
     #: per channel, in the order of ``color``, after the division by ``scale``; one number for all
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    #: the network's own by default
+    layout: Literal["NCHW", "NHWC"] | None = None
     color: Literal["RGB", "BGR", "L"] = "RGB"
     dtype: Literal["float32", "float64", "float16"] = "float32"
 
@@ -81,18 +82,25 @@ class ImagePreprocessing(Preprocessing):
                 f"but the network takes {takes(tensors)}"
             )
         tensor = tensors[0]
-        size = self.size or self._network_size(tensor)
-        made = (self.channels, *size) if self.layout == "NCHW" else (*size, self.channels)
+        layout = self.layout or self._network_layout(tensor, graph)
+        size = self.size or self._network_size(tensor, layout)
+        made = (self.channels, *size) if layout == "NCHW" else (*size, self.channels)
         fits = len(tensor.shape) == 4 and all(
             isinstance(w, str) or w == m for w, m in zip(tensor.shape[1:], made, strict=True)
         )
         if not fits or not tensor.dtype.startswith("float"):
             given = f"float (batch, {', '.join(map(str, made))})"
             raise DataError(f"the network takes {takes(tensors)}, but the preprocessing of images gives {given}")
-        return self.model_copy(update={"input": tensor.name, "size": size, "dtype": tensor.dtype})
+        return self.model_copy(update={"input": tensor.name, "size": size, "dtype": tensor.dtype, "layout": layout})
 
-    def _network_size(self, tensor: Tensor) -> tuple[int, int]:
-        sides = tensor.shape[2:4] if self.layout == "NCHW" else tensor.shape[1:3]
+    def _network_layout(self, tensor: Tensor, graph: Graph) -> Literal["NCHW", "NHWC"]:
+        """By where the channels fit; a converted network may take its images otherwise than its framework does."""
+        fits = [len(tensor.shape) == 4 and tensor.shape[place] == self.channels for place in (1, 3)]
+        first = graph.layout == "channels_first" if fits[0] == fits[1] else fits[0]
+        return "NCHW" if first else "NHWC"
+
+    def _network_size(self, tensor: Tensor, layout: str) -> tuple[int, int]:
+        sides = tensor.shape[2:4] if layout == "NCHW" else tensor.shape[1:3]
         if len(sides) != 2 or not (isinstance(sides[0], int) and isinstance(sides[1], int)):
             raise DataError(
                 f"the network takes images of any size ({takes([tensor])}): give 'size' in the preprocessing"
@@ -133,7 +141,7 @@ class ImageEncoder:
         if self.settings.color == "BGR":
             images = images[..., ::-1]
         values = (images.astype(np.float32) / np.float32(self.settings.scale) - self.mean) / self.std
-        if self.settings.layout == "NCHW":
+        if self.settings.layout != "NHWC":
             values = values.transpose(0, 3, 1, 2)
         return {self.name: np.ascontiguousarray(values, dtype=self.settings.dtype)}
 

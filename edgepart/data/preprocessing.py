@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from edgepart.data.arrays import ArrayPreprocessing
 from edgepart.data.base import Preprocessing
 from edgepart.data.images import ImagePreprocessing
 from edgepart.data.text import TextPreprocessing
+from edgepart.errors import DataError, FileError
 from edgepart.graph import Graph
 
 __all__ = [
@@ -18,6 +22,7 @@ __all__ = [
     "TextPreprocessing",
     "default_preprocessing",
     "preprocessing_for",
+    "read_preprocessing",
 ]
 
 
@@ -35,3 +40,22 @@ def preprocessing_for(graph: Graph, given: Preprocessing | Mapping[str, Any] | N
 def default_preprocessing(graph: Graph) -> Preprocessing:
     """Arrays go to the network as they are. Anything else (texts, images) is declared, not guessed."""
     return ArrayPreprocessing().bind(graph)
+
+
+def read_preprocessing(path: str | Path) -> Preprocessing:
+    """A preprocessing from a YAML file: ``kind: image`` (or text, array) and its settings.
+
+    Raises:
+        FileError: no such file, or not YAML.
+        DataError: it is not valid.
+    """
+    try:
+        given: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"cannot read the preprocessing {path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise FileError(f"{path} is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from error
+    if not isinstance(given, dict):
+        raise DataError(f"{path} holds no settings, expected 'kind: image' (or text, array) and what belongs to it")
+    return Preprocessing.from_dict(given)

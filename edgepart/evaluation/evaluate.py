@@ -19,7 +19,6 @@ from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.evaluation.record import record
 from edgepart.evaluation.report import Report
 from edgepart.evaluation.report_page import write_report
-from edgepart.frameworks import framework
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
 
@@ -120,7 +119,7 @@ def _test_trace(
         _require_same(bundle, loaded)
         return loaded, "a trace" if isinstance(trace, Trace) else str(trace)
     if threads is not None:
-        framework(bundle.manifest.framework).set_threads(threads)
+        bundle.set_threads(threads)
     if isinstance(data, Dataset):
         dataset = data
     else:

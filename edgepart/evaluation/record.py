@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edgepart.bundle.answers import embed_all, record_logits
 from edgepart.bundle.bundle import Bundle
-from edgepart.data.dataset import Arrays, Dataset
+from edgepart.data.dataset import Dataset
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DataError
-from edgepart.progress import progress
-from edgepart.training.order import by_length, lengths
 
 
 def record(bundle: Bundle, dataset: Dataset, *, batch_size: int = 32) -> Trace:
@@ -29,35 +25,13 @@ def record(bundle: Bundle, dataset: Dataset, *, batch_size: int = 32) -> Trace:
         )
     if not len(dataset):
         raise DataError(f"{dataset.source} holds no samples, expected at least one")
-    logits = np.empty((len(dataset), len(bundle.exits), len(bundle.classes)), dtype=np.float32)
-    embeddings: list[NDArray[np.float32]] = []
-    batches = by_length(lengths(dataset.samples), batch_size)
-    with progress(f"recording {dataset.source}", len(dataset)) as advance:
-        for indices in batches:
-            arrays = dataset.batch(indices)
-            embeddings.append(bundle.embed(arrays))
-            answers = _answers(bundle, arrays)
-            for number, name in enumerate(bundle.exits):
-                logits[indices, number] = answers[name]
-            advance(len(indices))
+    logits = record_logits(bundle.parts, bundle.plan, dataset, batch_size)
     return Trace(
         logits=logits,
         labels=dataset.labels,
-        embeddings=np.concatenate(embeddings)[np.argsort(np.concatenate(batches))],
+        embeddings=embed_all(bundle.embed, dataset, batch_size),
         exits=bundle.exits,
         exit_tiers=bundle.plan.exit_tiers,
         tiers=bundle.plan.tier_names,
         classes=bundle.classes,
     )
-
-
-def _answers(bundle: Bundle, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
-    """The logits of every exit by its name."""
-    found: dict[str, NDArray[np.generic]] = {}
-    given = arrays
-    for part in bundle.parts.values():
-        made = part.run(given)
-        found.update((name, made[name]) for name in part.exits)
-        if bundle.plan.deployment == "split":
-            given = {name: made[name] for name in part.outputs}
-    return found

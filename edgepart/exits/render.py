@@ -10,16 +10,19 @@ import jinja2
 
 from edgepart.errors import TemplateError
 from edgepart.exits.template import Refused, Template, Value, environment
+from edgepart.graph.graph import Layout
 from edgepart.units import dimensions
 
 #: how shapes are named in messages, by rank without the batch dimension
-LAYOUTS = {1: "(features)", 2: "(sequence, hidden)", 3: "(channels, height, width)"}
+SHAPES = {1: "(features)", 2: "(sequence, hidden)", 3: "(channels, height, width)"}
+_MAPS_CHANNELS_LAST = "(height, width, channels)"
 
 
 def render(
     template: Template,
     *,
     shape: Sequence[int | str],
+    layout: Layout = "channels_first",
     classes: int,
     name: str,
     parameters: Mapping[str, Value],
@@ -29,6 +32,7 @@ def render(
 
     Args:
         shape: of the tensor, without the batch dimension; a dimension that varies is a string such as ``sequence``
+        layout: where a map has its channels
         name: of the exit, for the docstring of the source
         parameters: values of the template's parameters; those not given take their default
         classifier: source lines of modules that replicate the network's own classifier, if the template asks for it
@@ -39,7 +43,7 @@ def render(
             is not Python.
     """
     values = template.resolve(parameters)
-    channels = _channels(template, shape)
+    channels = _channels(template, shape, layout)
     if template.needs_classifier and not classifier:
         raise TemplateError(
             f"the template '{template.name}' needs the network's own classifier, which is not at hand: "
@@ -56,15 +60,20 @@ def render(
     return _formatted(template, _rendered(template, context | values))
 
 
-def _channels(template: Template, shape: Sequence[int | str]) -> int:
+def shape_names(rank: int, layout: Layout) -> str:
+    """How a shape of that rank, the batch dimension not counted, is written in messages."""
+    return _MAPS_CHANNELS_LAST if rank == 3 and layout == "channels_last" else SHAPES[rank]
+
+
+def _channels(template: Template, shape: Sequence[int | str], layout: Layout) -> int:
     ranks = template.header.input_ranks
     if len(shape) not in ranks:
-        expected = " or ".join(LAYOUTS[rank] for rank in ranks)
+        expected = " or ".join(shape_names(rank, layout) for rank in ranks)
         raise TemplateError(
             f"the template '{template.name}' classifies tensors {expected} a sample, not {dimensions(shape)}: "
             "choose another template or another exit"
         )
-    channels = shape[0] if len(shape) == 3 else shape[-1]
+    channels = shape[0] if len(shape) == 3 and layout == "channels_first" else shape[-1]
     if not isinstance(channels, int):
         raise TemplateError(
             f"the template '{template.name}' needs a fixed number of channels, but the tensor {dimensions(shape)} has "

@@ -39,7 +39,7 @@ Value = str | int | float | bool
 CONTEXT = {
     "classes": "number of classes",
     "shape": "shape of the tensor without the batch dimension; a dimension that varies is a name such as 'sequence'",
-    "channels": "size of the channel dimension: the first of (channels, height, width), else the last",
+    "channels": "size of the channel dimension: of a map where the framework has it, else the last",
     "rank": "number of dimensions of shape",
     "name": "name of the exit",
     "classifier": "source lines of modules that replicate the network's own classifier, fitted to the tensor",

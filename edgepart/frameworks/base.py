@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepart.frameworks.signature import Signature
 from edgepart.graph import Boundary, Graph
+from edgepart.graph.graph import Layout
 
 if TYPE_CHECKING:
-    from edgepart.frameworks.builder import Builder
+    from edgepart.frameworks.builder import Builder, HeadSize
+    from edgepart.frameworks.runtimes.base import Precision
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -30,6 +33,7 @@ class Part(Protocol):
     outputs: tuple[str, ...]
     #: names and bytes of the parameters and buffers it owns
     parameters: Mapping[str, int]
+    signature: Signature
 
     def run(self, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
         """Compute the outputs; arrays that the part does not read are ignored.
@@ -43,8 +47,20 @@ class Part(Protocol):
         """One inference on inputs that are converted and checked beforehand, to be timed."""
         ...
 
-    def save(self, path: Path) -> None:
-        """Write the part as one artefact that :meth:`Framework.open_artefact` runs without the user's code."""
+    def export(
+        self, form: str, path: Path, *, precision: Precision = "float32", samples: Sequence[Arrays] = ()
+    ) -> None:
+        """Write the part in one of :attr:`Framework.forms`, such that it runs without the user's code.
+
+        A :class:`edgepart.frameworks.runtimes.Runtime` calls this; users call ``Runtime.write``. ``onnx`` is always
+        written in the network's own precision, the runtime converts it.
+
+        Args:
+            samples: batches of what enters the part in real use, which int8 takes its ranges from
+
+        Raises:
+            ExportError: it cannot be written so; names the operation and the layer.
+        """
         ...
 
 
@@ -74,24 +90,34 @@ class Program(Protocol):
         ...
 
 
-class Artefact(Protocol):
-    """A part read back from its file; runs without the user's code."""
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-    def run(self, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
-        """As :meth:`Part.run`."""
-        ...
-
-
 class Framework(Protocol):
     """One framework (entry-point group ``edgepart.frameworks``)."""
 
     name: str
+    #: the runtime that its own parts are measured on and that tiers get where nothing else is asked for
+    runtime: str
+    #: what its parts export to, see :class:`edgepart.frameworks.runtimes.Runtime`
+    forms: tuple[str, ...]
+    #: the framework whose exit templates its heads are made from: its own name, unless heads learn in another one
+    templates: str
+    #: where maps have their channels: (batch, channels, height, width) or (batch, height, width, channels)
+    layout: Layout
+    #: files of networks that :meth:`load` reads, such as ``.onnx``
+    suffixes: tuple[str, ...]
 
     def accepts(self, model: object) -> bool:
         """Whether the model is one of this framework's; must not import the framework to say no."""
+        ...
+
+    def load(self, path: Path) -> tuple[object, object]:
+        """A network from a file with one of :attr:`suffixes`, and an example of its inputs, batch first.
+
+        Nothing in the file is executed.
+
+        Raises:
+            ModelError: not such a file, damaged, or holding what cannot be loaded without running its code.
+            FileError: it cannot be read.
+        """
         ...
 
     def program(self, model: object, example: object) -> Program:
@@ -125,16 +151,20 @@ class Framework(Protocol):
         """Read back what :meth:`Program.save` wrote."""
         ...
 
-    def open_artefact(self, path: Path) -> Artefact:
-        """Read back what :meth:`Part.save` wrote.
+    def try_head(self, source: str, shape: Sequence[int], classes: int, name: str) -> HeadSize:
+        """Compile the rendered head of an exit and hold it to the contract of templates (:attr:`templates`).
+
+        Args:
+            shape: of one sample of the tensor it reads, all sizes known
+            name: what messages call it
 
         Raises:
-            FileError: no such file, or not complete.
+            TemplateError: it does not compile or run, or breaks the contract; says which in one sentence.
         """
         ...
 
-    def runtime_version(self) -> str:
-        """Version of the runtime that runs parts."""
+    def version(self) -> str:
+        """Version of the framework."""
         ...
 
     def set_threads(self, count: int) -> None:

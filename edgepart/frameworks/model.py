@@ -1,4 +1,4 @@
-"""The MODEL argument: ``file.py:function``, ``package.module:function`` or ``hf:FOLDER``."""
+"""The MODEL argument: ``file.py:function``, ``package.module:function``, a network's file, or ``hf:FOLDER``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgepart import plugins
 from edgepart.errors import EdgepartError, MissingExtra, ModelError, UnknownName
-from edgepart.frameworks import framework_of
+from edgepart.frameworks import Framework, framework, framework_of
 
-_FORMS = "file.py:function, package.module:function or hf:FOLDER"
+_FORMS = "file.py:function, package.module:function, a .onnx, .keras or .h5 file, or hf:FOLDER"
 #: package → the extra that installs it
-_EXTRAS = {"torch": "torch", "transformers": "text", "tokenizers": "text"}
+_EXTRAS = {
+    "torch": "torch",
+    "transformers": "text",
+    "tokenizers": "text",
+    "tensorflow": "tensorflow",
+    "keras": "tensorflow",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,8 @@ def load_model(spec: str) -> LoadedModel:
 
     A function is called without arguments and returns ``(model, example)``, ``(model, example, preprocessing)`` or
     ``(model, example, preprocessing, classes)``, where classes are names in the order of the logits.
-    It is the user's own code and can do anything. A folder is a Hugging Face checkpoint of a text classifier with its
-    tokenizer; nothing in it is executed.
+    It is the user's own code and can do anything. A file is a whole network of a framework (``.onnx``, ``.keras``,
+    ``.h5``), a folder a Hugging Face checkpoint of a text classifier with its tokenizer; nothing in them is executed.
 
     Raises:
         ModelError: not of one of these forms, the code raises, or it returns something else.
@@ -64,6 +73,9 @@ def load_model(spec: str) -> LoadedModel:
         from edgepart.frameworks.torch.huggingface import load_checkpoint
 
         return load_checkpoint(Path(spec.removeprefix("hf:")).expanduser())
+    owner = _owner_of_file(spec)
+    if owner is not None:
+        return _from_network_file(owner, Path(spec).expanduser())
     place, _, function = spec.rpartition(":")
     if not place or not function.isidentifier():
         raise ModelError(f"'{spec}' does not name a model: expected {_FORMS}")
@@ -75,12 +87,29 @@ def load_model(spec: str) -> LoadedModel:
     return _checked(returned, function, spec)
 
 
-def _from_file(file: Path, spec: str) -> ModuleType:
+def _owner_of_file(spec: str) -> Framework | None:
+    """The framework that reads a file with such a name; imports none to find out."""
+    suffix = Path(spec).suffix.lower()
+    known = [framework(name) for name in plugins.names("framework")] if suffix else []
+    return next((each for each in known if suffix in each.suffixes), None)
+
+
+def _from_network_file(owner: Framework, file: Path) -> LoadedModel:
+    _require_file(file, str(file), f"*{file.suffix}")
+    model, example = owner.load(file)
+    return LoadedModel(file.stem, model, example)
+
+
+def _require_file(file: Path, spec: str, siblings: str) -> None:
     if not file.is_file():
-        siblings = [path.name for path in file.parent.glob("*.py")] if file.parent.is_dir() else []
-        near = difflib.get_close_matches(file.name, siblings, n=3, cutoff=0.5)
+        names = [path.name for path in file.parent.glob(siblings)] if file.parent.is_dir() else []
+        near = difflib.get_close_matches(file.name, names, n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise ModelError(f"the file {file} of the model '{spec}' does not exist{hint}")
+
+
+def _from_file(file: Path, spec: str) -> ModuleType:
+    _require_file(file, spec, "*.py")
     # A name of its own, so that a user's file called like a package does not take its place.
     name = f"edgepart_model_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
     specification = importlib.util.spec_from_file_location(name, file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, model_validator
 
@@ -15,6 +15,9 @@ from edgepart.graph.boundary import Boundary
 
 if TYPE_CHECKING:
     import networkx
+
+
+Layout = Literal["channels_first", "channels_last"]
 
 
 class Tensor(Record):
@@ -76,6 +79,8 @@ class Graph(Document):
 
     name: str
     framework: str
+    #: where maps have their channels
+    layout: Layout = "channels_first"
     #: value of every symbolic dimension in the example, with ``batch`` at 1
     symbols: dict[str, int]
     layers: tuple[Layer, ...]
@@ -145,6 +150,15 @@ class Graph(Document):
         if name not in self._tensors:
             raise UnknownName("tensor", name, self._tensors)
         return self._tensors[name]
+
+    def channels(self, name: str) -> int | str:
+        """Size of a tensor's channel dimension: where the layout says so for maps, else the last one.
+
+        Raises:
+            UnknownName: no such tensor.
+        """
+        shape = self.tensor(name).shape
+        return shape[1] if len(shape) == 4 and self.layout == "channels_first" else shape[-1]
 
     @cached_property
     def parents(self) -> tuple[tuple[int, ...], ...]:

@@ -15,6 +15,7 @@ from typing import IO, Any
 from edgepart.errors import ProfileError
 from edgepart.files import write_json
 from edgepart.frameworks import Framework, Program, framework_of
+from edgepart.frameworks.runtimes import require_runtime
 from edgepart.graph import Graph, peak_activation_bytes
 from edgepart.hardware import THIS, LayerProfile, Load, Measurement, Profile, Segment, catalogue
 from edgepart.profiling.machine import LoadSampler, this_device
@@ -24,7 +25,13 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 def profile(
-    model: object, example: object = None, *, device: str = THIS, threads: int = 1, quick: bool = False
+    model: object,
+    example: object = None,
+    *,
+    device: str = THIS,
+    runtime: str | None = None,
+    threads: int = 1,
+    quick: bool = False,
 ) -> Profile:
     """Measure a network on this machine: every segment, every layer and the whole, one sample at a time.
 
@@ -33,13 +40,16 @@ def profile(
             ``hf:FOLDER``)
         example: inputs to capture it with, batch first; not needed with a string
         device: ``this``: a profile is always of the machine that it is measured on
+        runtime: that parts will run on, such as ``onnxruntime``: segments are written for it and timed as deployed;
+            None: the framework's own
         threads: that one operation may use
         quick: a first impression in seconds, with more spread
 
     Raises:
         ModelError: the model cannot be loaded or captured.
         ProfileError: it cannot be measured, or not on that device.
-        UnknownName: no such device.
+        ExportError: the framework has no way to that runtime.
+        UnknownName: no such device or runtime.
     """
     require_this(device)
     if isinstance(model, str):
@@ -48,23 +58,29 @@ def profile(
         loaded = load_model(model)
         model, example = loaded.model, loaded.example
     framework = framework_of(model)
-    return measure(framework, framework.program(model, example), threads, quick)
+    if runtime is not None:
+        require_runtime(framework, runtime)
+    return measure(framework, framework.program(model, example), threads, quick, runtime)
 
 
-def measure(framework: Framework, program: Program, threads: int = 1, quick: bool = False) -> Profile:
-    """Measure a captured network in a process of its own.
+def measure(
+    framework: Framework, program: Program, threads: int = 1, quick: bool = False, runtime: str | None = None
+) -> Profile:
+    """Measure a captured network in a process of its own, on the framework's own runtime or on another.
 
     Raises:
-        ProfileError: the process was killed (memory), crashed, or cannot open the program.
+        ProfileError: the process was killed (memory), crashed, or cannot open or export the program.
     """
+    runtime = None if runtime == framework.runtime else runtime
     if threads < 1:
         raise ProfileError(f"{threads} threads cannot run anything: give 1 or more")
     with tempfile.TemporaryDirectory(prefix="edgepart-profile-") as name:
         folder = Path(name)
         program.save(folder / "program")
-        write_json(folder / "request.json", {"framework": framework.name, "threads": threads, "quick": quick})
+        request = {"framework": framework.name, "runtime": runtime, "threads": threads, "quick": quick}
+        write_json(folder / "request.json", request)
         result, load = _run_worker(folder, program.graph.name, threads)
-    return _assemble(program.graph, framework.name, threads, result, load)
+    return _assemble(program.graph, runtime or framework.runtime, threads, result, load)
 
 
 def require_this(device: str) -> None:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from edgepart.errors import EdgepartError
 from edgepart.files import read_json
-from edgepart.frameworks import Framework, Program, framework
+from edgepart.frameworks import Framework, Part, Program, framework
+from edgepart.frameworks.runtimes import runtime
 from edgepart.graph import Graph
 from edgepart.hardware import Measurement
 from edgepart.profiling.segments import edges, segments
@@ -37,9 +38,10 @@ _REFERENCE = Effort(runs=5, precision=0.02, budget_s=3.0, warm_up=1)
 def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     """Measure what the folder asks for; ``tell`` sends an event to the parent."""
     request = read_json(folder / "request.json")
-    runtime = framework(request["framework"])
-    runtime.set_threads(request["threads"])
-    program = runtime.open_program(folder / "program")
+    native = framework(request["framework"])
+    native.set_threads(request["threads"])
+    deployed = Deployed(request["runtime"], request["threads"], folder) if request["runtime"] else None
+    program = native.open_program(folder / "program")
     effort = QUICK if request["quick"] else Effort()
     # What the framework has made so far stays; looking through it at every collection takes longer than measuring.
     gc.collect()
@@ -50,17 +52,21 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
         return lambda done: tell({"event": "progress", "done": before + done * _STAGES[number]})
 
     tell({"event": "progress", "done": 0.0})
-    rate = reference_rate(runtime, stage(0))
-    pieces, end_to_end = measure_segments(program, effort, stage(1))
+    rate = reference_rate(native, stage(0))
+    pieces, end_to_end = measure_segments(program, effort, stage(1), deployed.runner if deployed else _own_runner)
     layers = measure_layers(program, [piece.inputs for piece in pieces], effort, stage(2))
     for piece in pieces:
         if piece.stop - piece.start == 1:
             layers[piece.start] = piece.latency
+    if deployed:
+        # The reference networks are the framework's own: how much faster this network is says how much they would be.
+        whole = program.slice(None, None).runner(program.example())
+        rate *= time_in_turn([whole], _REFERENCE)[0].median_s / end_to_end.median_s
     tell(
         {
             "event": "result",
             "macs_per_s": rate,
-            "runtime_version": runtime.runtime_version(),
+            "runtime_version": deployed.version if deployed else native.version(),
             "end_to_end": end_to_end.model_dump(),
             "segments": [[piece.start, piece.stop, piece.latency.model_dump()] for piece in pieces],
             "layers": [layers[position].model_dump() for position in range(len(program.graph.layers))],
@@ -68,9 +74,29 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     )
 
 
-def reference_rate(runtime: Framework, progress: Callable[[float], None]) -> float:
+def _own_runner(part: Part, values: Values) -> Callable[[], object]:
+    return part.runner(values)
+
+
+class Deployed:
+    """Another runtime than the framework's own: parts are written for it, and what is timed is the artefact."""
+
+    def __init__(self, name: str, threads: int, folder: Path) -> None:
+        self._runtime = runtime(name)
+        self._runtime.set_threads(threads)
+        self._folder, self._count = folder, 0
+        self.version = self._runtime.version()
+
+    def runner(self, part: Part, values: Values) -> Callable[[], object]:
+        self._count += 1
+        path = self._folder / f"piece_{self._count}{self._runtime.suffix}"
+        self._runtime.write(part, path)
+        return self._runtime.open(path).runner(values)
+
+
+def reference_rate(native: Framework, progress: Callable[[float], None]) -> float:
     """The machine's effective rate, as :attr:`edgepart.hardware.Device.macs_per_s` defines it."""
-    networks = runtime.reference()
+    networks = native.reference()
     found = time_in_turn([run for _, run in networks.values()], _REFERENCE, progress)
     return statistics.geometric_mean(
         macs / latency.median_s for (macs, _), latency in zip(networks.values(), found, strict=True)
@@ -88,18 +114,21 @@ class Piece:
 
 
 def measure_segments(
-    program: Program, effort: Effort, progress: Callable[[float], None]
+    program: Program,
+    effort: Effort,
+    progress: Callable[[float], None],
+    runner: Callable[[Part, Values], Callable[[], object]],
 ) -> tuple[list[Piece], Measurement]:
     """Time all segments and the whole network in turn; every segment on the values that the ones before it make."""
     places, boundaries = segments(program.graph), program.graph.boundaries()
     values: Values = dict(program.example())
-    whole = program.slice(None, None).runner(values)
+    whole = runner(program.slice(None, None), values)
     entered, calls = [], []
     for start, stop in places:
         part = program.slice(*edges(boundaries, start, stop))
         values = _still_needed(program.graph, values, start)
         entered.append(values)
-        calls.append(part.runner(values))
+        calls.append(runner(part, values))
         values = values | part.run(values)
     *latencies, end_to_end = time_in_turn([*calls, whole], effort, progress)
     pieces = [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgepart.errors import FileError, GraphError
 from edgepart.frameworks import Framework, Part, Program, slices
-from edgepart.frameworks.base import Artefact
+from edgepart.frameworks.runtimes import Artefact, Runtime, runtime
 from edgepart.graph import Boundary, Graph
 from edgepart.graph.sizes import evaluate_size
 
@@ -49,6 +49,10 @@ class FrameworkContract:
         """The framework."""
         raise NotImplementedError
 
+    def runtime(self) -> Runtime:
+        """The framework's own runtime."""
+        return runtime(self.framework().runtime)
+
     def network(self) -> object:
         """A network of it; better one that branches."""
         raise NotImplementedError
@@ -66,7 +70,9 @@ class FrameworkContract:
         assert framework.accepts(self.network()), "it does not accept its own network"
         assert not framework.accepts(object()), "it accepts what is no network"
         assert self._program().graph.framework == framework.name, "the graph is of another framework"
-        assert framework.runtime_version(), "the runtime has no version"
+        assert framework.version(), "the framework has no version"
+        own = self.runtime()
+        assert (own.name, own.form in framework.forms) == (framework.runtime, True), "its own runtime is another one"
 
     def test_the_graph_says_what_parts_make(self) -> None:
         program = self._program()
@@ -107,13 +113,13 @@ class FrameworkContract:
                 assert dict(part.parameters) == expected, f"the part of {part.layers} holds other parameters"
 
     def test_artefacts_equal_their_parts(self) -> None:
-        program, framework = self._program(), self.framework()
+        program, own = self._program(), self.runtime()
         for boundary in _boundaries(program.graph)[:3]:
             with tempfile.TemporaryDirectory() as folder:
                 opened = []
                 for number, part in enumerate(slices(program, [boundary])):
-                    part.save(Path(folder) / str(number))
-                    opened.append(framework.open_artefact(Path(folder) / str(number)))
+                    own.write(part, Path(folder) / str(number))
+                    opened.append(own.open(Path(folder) / str(number)))
                     assert (opened[-1].inputs, opened[-1].outputs) == (part.inputs, part.outputs), "other tensors"
                 for batch in BATCHES:
                     self._assert_whole(program.graph, opened, batch)
@@ -151,7 +157,7 @@ class FrameworkContract:
             (Path(folder) / "damaged").write_bytes(b"nothing")
             for name in ("missing", "damaged"):
                 try:
-                    self.framework().open_artefact(Path(folder) / name)
+                    self.runtime().open(Path(folder) / name)
                 except FileError:
                     continue
                 raise AssertionError(f"a {name} file is opened without a FileError")

@@ -8,6 +8,7 @@ from itertools import product
 
 from edgepart.exits.render import render
 from edgepart.exits.template import Template, Value, load_template
+from edgepart.frameworks import framework
 
 #: shapes of one sample, by rank; a named dimension varies
 SHAPES: Mapping[int, Sequence[tuple[int | str, ...]]] = {
@@ -15,6 +16,7 @@ SHAPES: Mapping[int, Sequence[tuple[int | str, ...]]] = {
     2: (("sequence", 16), (7, 24)),
     3: ((8, 12, 12), (3, 1, 1), (4, 9, 5)),
 }
+_MAPS_CHANNELS_LAST = ((12, 12, 8), (1, 1, 3), (9, 5, 4))
 #: number of classes
 CLASSES = (2, 7)
 
@@ -37,7 +39,7 @@ class TemplateContract:
     settings: Sequence[Mapping[str, Value]] = ()
 
     def classifier(self, shape: Sequence[int | str], classes: int) -> list[str] | None:
-        """What stands for the network's own classifier, for templates that ask for it."""
+        """What stands for the network's own classifier, for templates that ask for it; override it for keras."""
         pooling = {1: [], 2: ["Token(0)"], 3: ["Mean((2, 3))"]}[len(shape)]
         return [*pooling, "nn.Dropout(0.1)", f"nn.Linear({shape[0] if len(shape) == 3 else shape[-1]}, {classes})"]
 
@@ -48,11 +50,9 @@ class TemplateContract:
         assert not silent, f"parameters without help: {silent}"
 
     def test_head_keeps_its_contract(self) -> None:
-        from edgepart.frameworks.torch.heads import check_head, compile_head
-
         for shape, classes, source, label in self._sources():
             sizes = [11 if isinstance(size, str) else size for size in shape]
-            check_head(compile_head(source, label), sizes, classes, label)
+            framework(self.framework).try_head(source, sizes, classes, label)
 
     def test_source_runs_without_edgepart(self) -> None:
         for _, _, source, label in self._sources():
@@ -63,7 +63,7 @@ class TemplateContract:
     def test_rendering_is_deterministic(self) -> None:
         template = self._template()
         for rank in template.header.input_ranks:
-            first, second = (self._render(template, SHAPES[rank][0], 2, {}) for _ in range(2))
+            first, second = (self._render(template, self._shapes(rank)[0], 2, {}) for _ in range(2))
             assert first == second, f"{template.name} renders differently the second time"
 
     def test_other_ranks_are_refused(self) -> None:
@@ -72,7 +72,7 @@ class TemplateContract:
         template = self._template()
         for rank in SHAPES.keys() - set(template.header.input_ranks):
             try:
-                self._render(template, SHAPES[rank][0], 2, {})
+                self._render(template, self._shapes(rank)[0], 2, {})
             except TemplateError:
                 continue
             raise AssertionError(f"a tensor of rank {rank} is not refused, although the header does not list it")
@@ -84,7 +84,7 @@ class TemplateContract:
         """(shape, classes, source, label) over all ranks, and the settings that go with them."""
         template = self._template()
         for rank, classes in product(template.header.input_ranks, CLASSES):
-            for shape in SHAPES[rank]:
+            for shape in self._shapes(rank):
                 for values in self._values(template, rank):
                     label = f"{template.name} {values} on {shape} for {classes} classes"
                     yield shape, classes, self._render(template, shape, classes, values), label
@@ -103,4 +103,16 @@ class TemplateContract:
 
     def _render(self, template: Template, shape: Sequence[int | str], classes: int, values: Mapping[str, Value]) -> str:
         classifier = self.classifier(shape, classes) if template.needs_classifier else None
-        return render(template, shape=shape, classes=classes, name="exit 1", parameters=values, classifier=classifier)
+        return render(
+            template,
+            shape=shape,
+            layout=framework(self.framework).layout,
+            classes=classes,
+            name="exit 1",
+            parameters=values,
+            classifier=classifier,
+        )
+
+    def _shapes(self, rank: int) -> Sequence[tuple[int | str, ...]]:
+        last = rank == 3 and framework(self.framework).layout == "channels_last"
+        return _MAPS_CHANNELS_LAST if last else SHAPES[rank]

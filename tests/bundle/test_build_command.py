@@ -39,13 +39,16 @@ def test_a_bundle_from_files_with_a_table(work, capsys):
     shown = capsys.readouterr().out.splitlines()
     bundle = open_bundle("out")
     assert shown[0] == f"SmallNet: heads, epoch {bundle.training.best_epoch} of 2, 54 samples, 6 for validation"
-    assert shown[1].split() == ["exit", "tier", "after", "layer", "head", "parameters", "validation", "accuracy"]
+    columns = ["exit", "tier", "after", "layer", "head", "parameters", "validation", "accuracy", "as", "deployed"]
+    assert shown[1].split() == columns
     assert [line.split()[:4] for line in shown[3:6]] == [
         ["early", "mobile", "stem.2", "mlp"],
         ["late", "mobile", "first.relu", "mlp"],
         ["middle", "edge", "second.relu", "mlp"],
     ]
     assert shown[6].split()[:3] == ["final", "cloud", "classifier"]
+    parts = [line.split() for line in shown if line.split()[:1] in (["mobile"], ["edge"], ["cloud"])]
+    assert [line[1:4:2] for line in parts] == [["torch", "float32"]] * 3
     assert shown[-1].endswith(": out")
     assert bundle.training.settings.seed == 4
     assert bundle.plan.exits[0].parameters["hidden"] == 7

@@ -36,11 +36,12 @@ def run_all(bundle, arrays):
 
 def test_the_layout_is_the_documented_one(bundle):
     files = set(contents(bundle.path))
-    stages = {"split": (2, 1, 1), "nested": (2, 1, 1)}[bundle.plan.deployment]
+    counts = {"split": (2, 1, 1), "nested": (2, 1, 1)}[bundle.plan.deployment]
     expected = {"manifest.json", "plan.json", "graph.json", "preprocessing.json", "training.json", "router/embed.pt2"}
-    expected |= {"validation.trace.safetensors"}
-    for tier, count in zip(("mobile", "edge", "cloud"), stages, strict=True):
-        expected |= {f"parts/{tier}/part.json", *(f"parts/{tier}/stage_{n}.pt2" for n in range(count))}
+    expected |= {"validation.trace.safetensors", "router/embed.pt2.json"}
+    for tier, count in zip(("mobile", "edge", "cloud"), counts, strict=True):
+        stages = [f"parts/{tier}/stage_{n}.pt2" for n in range(count)]
+        expected |= {f"parts/{tier}/part.json", *stages, *(f"{stage}.json" for stage in stages)}
     expected |= {"parts/mobile/heads/early.py", "parts/mobile/heads/late.py", "parts/edge/heads/middle.py"}
     assert files == expected
     assert set(bundle.manifest.files) == expected - {"manifest.json"}

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from report_samples import chain, plan_for, profile_for, trace_for
 
-from edgepart.bundle.manifest import MANIFEST, Manifest, survey
+from edgepart.bundle.manifest import MANIFEST, Manifest, RouterRecord, survey
 from edgepart.cli.evaluate import command
 from edgepart.dispatch.base import Setting
 from edgepart.dispatch.confidence import Confidence
@@ -52,7 +52,8 @@ def write_bundle(folder: Path, plan: Plan, validation: Trace) -> Path:
         network=plan.network,
         fingerprint=plan.fingerprint,
         framework="torch",
-        runtime_version="0",
+        framework_version="0",
+        router=RouterRecord(file="router/embed.pt2", runtime="torch"),
         deployment=plan.deployment,
         tiers=plan.tier_names,
         exits=plan.exit_names,

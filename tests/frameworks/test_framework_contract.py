@@ -61,8 +61,9 @@ def too_much(part, made):
 )
 def test_the_contract_notices(spoil, test, says):
     guide = run("add-a-framework.md")
-    right = guide["PerceptronPart"].run
-    guide["PerceptronPart"].run = lambda part, arrays: spoil(part, right(part, arrays))
+    for spoilt in ("PerceptronPart", "PerceptronArtefact"):
+        right = guide[spoilt].run
+        guide[spoilt].run = lambda part, arrays, right=right: spoil(part, right(part, arrays))
     with pytest.raises(AssertionError, match=says):
         getattr(guide["TestPerceptrons"](), test)()
 

@@ -38,7 +38,7 @@ assert "torch" not in sys.modules
 
 def test_frameworks_by_name():
     assert framework_of(nn.Linear(2, 2)).name == framework("torch").name == "torch"
-    assert framework("torch").runtime_version() == torch.__version__
+    assert framework("torch").version() == torch.__version__
     with pytest.raises(UnknownName, match="torch"):
         framework("torhc")
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from edgepart.errors import GraphError
 from edgepart.frameworks import framework_of, slices
+from edgepart.frameworks.runtimes import runtime
 
 FUSED = ("attention",)
 #: not needed to show that slicing works on transformers
@@ -121,10 +122,8 @@ def test_modules_may_be_called_like_what_torch_keeps_in_a_graph_module(name, tmp
     torch_program = framework_of(net).program(net, given)
     first, second = slices(torch_program, [torch_program.graph.boundaries()[0]])
     assert set(first.parameters) == {f"{name}.weight", f"{name}.bias"}
-    first.save(tmp_path / "first.pt2")
-    crossing = (
-        framework_of(net).open_artefact(tmp_path / "first.pt2").run({torch_program.graph.inputs[0]: given.numpy()})
-    )
+    runtime("torch").write(first, tmp_path / "first.pt2")
+    crossing = runtime("torch").open(tmp_path / "first.pt2").run({torch_program.graph.inputs[0]: given.numpy()})
     found = second.run(crossing)[torch_program.graph.outputs[0]]
     np.testing.assert_allclose(found, net(given).detach().numpy(), rtol=1e-5)
 

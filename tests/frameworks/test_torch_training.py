@@ -9,6 +9,7 @@ from small_networks import EXAMPLE, SmallNet, TextNet, image_plan, images, netwo
 from torch import nn
 
 from edgepart.errors import CaptureError, PlanError, TrainingError, TrainingInterrupted
+from edgepart.frameworks.runtimes import runtime
 from edgepart.frameworks.torch import TorchFramework
 from edgepart.frameworks.torch.training import TrainingFlags
 from edgepart.partitioning.stages import Stage, chain
@@ -356,8 +357,8 @@ def test_heads_on_networks_of_other_precision(tmp_path, dtype):
     for number, stage in enumerate(stages):
         passes_on = stage.stop.tensors if stage.stop else ()
         part = builder.stage(stage, passes_on)
-        part.save(tmp_path / f"{number}.pt2")
-        known |= TorchFramework().open_artefact(tmp_path / f"{number}.pt2").run(known)
+        runtime("torch").write(part, tmp_path / f"{number}.pt2")
+        known |= runtime("torch").open(tmp_path / f"{number}.pt2").run(known)
         found += [known[stage.exit]] if stage.exit else []
     np.testing.assert_array_equal(np.stack(found, axis=1), logits)
 

@@ -113,6 +113,11 @@ class FakeProgram:
 
 class FakeFramework:
     name = "fake"
+    runtime = "fake"
+    forms = ()
+    templates = "fake"
+    layout = "channels_first"
+    suffixes = ()
 
     def accepts(self, model):
         return model is self
@@ -133,7 +138,7 @@ class FakeFramework:
             raise GraphError("the layer 'left' is not known")
         return FakeProgram(misbehaviour)
 
-    def runtime_version(self):
+    def version(self):
         return "1.2"
 
     def set_threads(self, count):

@@ -83,7 +83,7 @@ def test_a_folder_is_no_place_for_a_profile(asked, tmp_path, capsys):
 def test_the_table(asked, capsys):
     calls = asked(measured())
     assert main(["profile", "net.py:make", "--threads", "2", "--quick"]) == 0
-    options = {"device": "this", "threads": 2, "quick": True}
+    options = {"device": "this", "runtime": None, "threads": 2, "quick": True}
     assert calls == ["net.py:make", (("the model", "the example"), options)]
     printed = capsys.readouterr()
     lines = [" ".join(line.split()) for line in printed.out.splitlines()]

@@ -95,7 +95,9 @@ def test_a_framework_that_the_process_lacks_is_named(tmp_path):
 
 def test_the_worker_writes_events_only_on_stdout(framework, tmp_path):
     FakeProgram().save(tmp_path / "program")
-    (tmp_path / "request.json").write_text(json.dumps({"framework": "fake", "threads": 1, "quick": True}))
+    (tmp_path / "request.json").write_text(
+        json.dumps({"framework": "fake", "runtime": None, "threads": 1, "quick": True})
+    )
     command = [sys.executable, "-m", "edgepart.profiling.worker", str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepart.errors import CaptureError, MissingExtra
+from edgepart.errors import CaptureError, MissingExtra, ModelError
 from edgepart.graph import Graph
+from edgepart.graph.graph import Layout
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgepart.frameworks.torch.artefact import Artefact
+    from edgepart.frameworks.builder import HeadSize
     from edgepart.frameworks.torch.building import TorchBuilder
     from edgepart.frameworks.torch.program import Program
 
 
 class TorchFramework:
-    """Captures with torch.export, runs parts eagerly, writes them as exported programs (``.pt2``)."""
+    """Captures with torch.export, runs parts eagerly, writes them as exported programs, ONNX or ExecuTorch programs."""
 
     name = "torch"
+    runtime = "torch"
+    forms = ("pt2", "onnx", "pte")
+    templates = "torch"
+    layout: Layout = "channels_first"
+    suffixes = ()
 
     def accepts(self, model: object) -> bool:
         """Whether the model is a torch.nn.Module; a model of a framework that is not imported cannot exist."""
@@ -82,18 +88,22 @@ class TorchFramework:
 
         return Program.open(folder)
 
-    def open_artefact(self, path: Path) -> Artefact:
-        """Read what :meth:`Part.save` wrote; runs without the user's code.
+    def load(self, path: Path) -> tuple[object, object]:
+        """Refuse: a torch network is code (``file.py:function``), its files hold weights only."""
+        raise ModelError(f"{path} does not hold a whole torch network: give file.py:function that loads it")
+
+    def try_head(self, source: str, shape: Sequence[int], classes: int, name: str) -> HeadSize:
+        """Compile the rendered head of an exit and hold it to the contract of templates.
 
         Raises:
-            FileError: no such file, or not complete.
+            TemplateError: it does not compile or run, or breaks the contract; says which in one sentence.
         """
         require_torch()
-        from edgepart.frameworks.torch.artefact import open_artefact
+        from edgepart.frameworks.torch.heads import try_head
 
-        return open_artefact(path)
+        return try_head(source, shape, classes, name)
 
-    def runtime_version(self) -> str:
+    def version(self) -> str:
         """Version of torch."""
         require_torch()
         import torch

@@ -14,7 +14,7 @@ from edgepart.frameworks.builder import HeadSize
 from edgepart.frameworks.torch.capture import capture
 from edgepart.frameworks.torch.classifier import describe_classifier
 from edgepart.frameworks.torch.example import zeros
-from edgepart.frameworks.torch.heads import check_head, compile_head, head_macs
+from edgepart.frameworks.torch.heads import check_head, compile_head, head_size
 from edgepart.frameworks.torch.part import Part
 from edgepart.frameworks.torch.training import MultiExit, TorchLearner, single
 from edgepart.graph import Boundary, Graph, Tensor
@@ -52,7 +52,7 @@ class TorchBuilder:
             head = compile_head(source, f"{name}.py")
         check_head(head, shape, classes, f"the head of exit '{name}'")
         self._heads[name], self._classes = head, classes
-        return HeadSize(head_macs(head, shape), sum(parameter.numel() for parameter in head.parameters()))
+        return head_size(head, shape)
 
     def learner(
         self,
@@ -91,8 +91,7 @@ class TorchBuilder:
         part = self.program.slice(None, stop, share=True)
         inputs = _with(part.inputs, mask)
         module = _EmbeddingModule(part, inputs, tensor, mask).eval()
-        shape = self._graph.tensor(tensor).shape
-        width = shape[1] if len(shape) == 4 else shape[-1]
+        width = self._graph.channels(tensor)
         assert isinstance(width, int)
         return self._as_part(module, part, inputs, [_vectors("embedding", width)])
 

@@ -56,6 +56,7 @@ def flatten(exported: ExportedProgram, ties: Mapping[str, str]) -> tuple[Exporte
         except NotFunctional as error:
             raise CaptureError(f"{error}: write this operation without changing a tensor in place") from None
     flat.outputs = list(next(node for node in flat.graph.nodes if node.op == "output").args[0])
+    _drop_lone_concatenations(flat)
     return exported, flat
 
 
@@ -71,6 +72,13 @@ def prune(flat: Flat) -> None:
     for node in reversed(flat.graph.nodes):
         if node not in needed and node.op not in ("output", "placeholder"):
             flat.graph.erase_node(node)
+
+
+def _drop_lone_concatenations(flat: Flat) -> None:
+    """One tensor concatenated with nothing, as in the first layer of a dense block, must not be sent beside itself."""
+    for node in list(flat.graph.nodes):
+        if node.target is torch.ops.aten.cat.default and len(node.args[0]) == 1 and node not in flat.outputs:
+            node.replace_all_uses_with(node.args[0][0])
 
 
 class _Flattener:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgepart.errors import TemplateError
+from edgepart.frameworks.builder import HeadSize
 from edgepart.units import dimensions
 
 #: class that the source must define, and its methods
@@ -62,6 +63,22 @@ def check_head(head: nn.Module, shape: Sequence[int], classes: int, name: str = 
         torch.manual_seed(0)
         for batch in (2, 3):
             _check_batch(copy.deepcopy(head), torch.randn(batch, *shape), classes, name)
+
+
+def try_head(source: str, shape: Sequence[int], classes: int, name: str) -> HeadSize:
+    """Compile the source of a head and hold it to its contract on one shape.
+
+    Raises:
+        TemplateError: as :func:`compile_head` and :func:`check_head`.
+    """
+    head = compile_head(source, name)
+    check_head(head, shape, classes, name)
+    return head_size(head, shape)
+
+
+def head_size(head: nn.Module, shape: Sequence[int]) -> HeadSize:
+    """What a head multiplies for one sample and how many numbers it learns."""
+    return HeadSize(head_macs(head, shape), sum(parameter.numel() for parameter in head.parameters()))
 
 
 def head_macs(head: nn.Module, shape: Sequence[int]) -> int:

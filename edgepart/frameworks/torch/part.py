@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from edgepart.errors import ExportError
 from edgepart.frameworks.base import Arrays
+from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.torch.artefact import export_module
 from edgepart.frameworks.torch.run import run_module, runner
 from edgepart.graph import Tensor
+
+if TYPE_CHECKING:
+    from edgepart.frameworks.runtimes import Precision
 
 
 class Part:
@@ -35,11 +41,9 @@ class Part:
     ) -> None:
         self.module = module
         self.layers = tuple(layers)
-        self.inputs = tuple(tensor.name for tensor in inputs)
-        self.outputs = tuple(tensor.name for tensor in outputs)
+        self.signature = Signature.of(inputs, outputs, symbols)
+        self.inputs, self.outputs = self.signature.input_names, self.signature.output_names
         self.parameters = dict(parameters)
-        self._specs = tuple(inputs)
-        self._symbols = dict(symbols)
 
     def run(self, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
         """Compute the outputs; arrays that the part does not read are ignored.
@@ -49,7 +53,7 @@ class Part:
         Raises:
             GraphError: an input is missing, or has another dtype or shape than the graph says.
         """
-        return run_module(self.module, self._specs, self.outputs, arrays)
+        return run_module(self.module, self.signature, arrays)
 
     def runner(self, arrays: Arrays) -> Callable[[], object]:
         """One inference on inputs that are converted and checked beforehand, to be timed.
@@ -57,13 +61,28 @@ class Part:
         Raises:
             GraphError: as :meth:`run`.
         """
-        return runner(self.module, self._specs, arrays)
+        return runner(self.module, self.signature, arrays)
 
-    def save(self, path: Path) -> None:
-        """Write the part as an exported program (``.pt2``), which runs without the user's code.
+    def export(
+        self, form: str, path: Path, *, precision: Precision = "float32", samples: Sequence[Arrays] = ()
+    ) -> None:
+        """Write the part as an exported program (``pt2``), ONNX (``onnx``) or an ExecuTorch program (``pte``).
 
         Raises:
-            CaptureError: torch.export cannot write it.
+            ExportError: it cannot be written so; names the operation and the layer.
             FileError: the folder is missing or the disk is full.
         """
-        export_module(self.module, self._specs, self.outputs, path, self._symbols)
+        if form == "pt2":
+            export_module(self.module, self.signature, path)
+        elif form == "onnx":
+            from edgepart.frameworks.torch.to_onnx import write_onnx
+
+            write_onnx(self.module, self.signature, path, self.layers)
+        elif form == "pte":
+            from edgepart.frameworks.torch.to_executorch import write_executorch
+
+            write_executorch(
+                self.module, self.signature, path, precision=precision, samples=samples, layers=self.layers
+            )
+        else:
+            raise ExportError(f"a torch network cannot be written as '{form}', only as pt2, onnx or pte")

@@ -116,7 +116,7 @@ class Program:
             if current is not None:
                 exported.state_dict[name] = current
         with atomic_folder(folder) as temporary:
-            save_exported(exported, temporary / "program.pt2", {})
+            save_exported(exported, temporary / "program.pt2")
             write_json(temporary / "ties.json", self._ties)
             write_arrays(temporary / _SAMPLE, self._sample, {})
             self.graph.save(temporary / "graph.json")
@@ -129,7 +129,7 @@ class Program:
             FileError: a file is missing or damaged, or this version of torch reads another network from it.
         """
         graph = Graph.load(Path(folder) / "graph.json")
-        exported, _ = load_exported(Path(folder) / "program.pt2", [])
+        exported = load_exported(Path(folder) / "program.pt2")
         program = cls(exported, graph.name, read_json(Path(folder) / "ties.json"), _load_sample(Path(folder) / _SAMPLE))
         if program.graph.fingerprint != graph.fingerprint:
             raise FileError(
