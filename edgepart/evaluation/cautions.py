@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edgepart.dispatch.trace import Trace
+from edgepart.evaluation.report import PartReport
 from edgepart.partitioning.plan import Plan
 from edgepart.units import percent, seconds
 
@@ -79,6 +80,17 @@ def about_latency(plan: Plan) -> Iterator[str]:
         yield (
             f"the whole network on {name} alone is predicted to take {seconds(alone)}{estimate}, in this plan "
             f"{seconds(plan.latency_s)}: what is saved is measured against the plan, not against the fastest placement"
+        )
+
+
+def about_runtimes(plan: Plan, parts: Sequence[PartReport]) -> Iterator[str]:
+    """Parts that run otherwise than what their latency was predicted from."""
+    other = [part for part in parts if plan.runtime and (part.runtime, part.precision) != (plan.runtime, "float32")]
+    if other:
+        described = ", ".join(f"{part.tier} runs {part.precision} in {part.runtime}" for part in other)
+        yield (
+            f"latencies are predicted from a profile of {plan.runtime} in float32, but {described}: profile with "
+            "--runtime for figures of that runtime"
         )
 
 

@@ -17,7 +17,7 @@ from edgepart.evaluation.costs import CostModel, Facts, tabulate
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on, require_learnable
 from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.evaluation.record import record
-from edgepart.evaluation.report import Report
+from edgepart.evaluation.report import PartReport, Report
 from edgepart.evaluation.report_page import write_report
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
@@ -67,10 +67,33 @@ def evaluate(
     costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph)))
     require_learnable(asked, opened.validation, costs)
     test, source = _test_trace(opened, data, trace, batch_size, threads)
-    report = report_on(opened.plan, opened.validation, test, asked, costs, source=source, command=command)
+    report = report_on(
+        opened.plan,
+        opened.validation,
+        test,
+        asked,
+        costs,
+        source=source,
+        command=command,
+        parts=part_reports(opened),
+    )
     if output is not None:
         write_report(output, report, graph=opened.graph, plan=opened.plan, validation=opened.validation, test=test)
     return report
+
+
+def part_reports(bundle: Bundle) -> tuple[PartReport, ...]:
+    """What the tiers of a bundle run."""
+    return tuple(
+        PartReport(
+            tier=tier,
+            runtime=part.manifest.runtime,
+            precision=part.manifest.precision,
+            bytes=sum(stage.bytes for stage in part.manifest.stages),
+            difference=max(stage.difference for stage in part.manifest.stages),
+        )
+        for tier, part in bundle.parts.items()
+    )
 
 
 def router_seconds(plan: Plan, graph: Graph) -> float:

@@ -12,7 +12,7 @@ from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
 from edgepart.evaluation import cautions, report_assembly, selection
 from edgepart.evaluation.costs import CostModel, Costs, cost_model
-from edgepart.evaluation.report import DataReport, PlanReport, Report, StrategyReport, Unreached
+from edgepart.evaluation.report import DataReport, PartReport, PlanReport, Report, StrategyReport, Unreached
 from edgepart.partitioning.plan import Plan
 
 #: EdgeLessPart's .3 … .9, a finer set towards 1 where confidence decides, and one towards 0 where entropy does
@@ -83,9 +83,17 @@ def require_learnable(asked: Question, validation: Trace, costs: Costs) -> None:
 
 
 def report_on(
-    plan: Plan, validation: Trace, test: Trace, asked: Question, costs: Costs, *, source: str, command: str
+    plan: Plan,
+    validation: Trace,
+    test: Trace,
+    asked: Question,
+    costs: Costs,
+    *,
+    source: str,
+    command: str,
+    parts: Sequence[PartReport] = (),
 ) -> Report:
-    """The report on two traces of one plan, without any bundle.
+    """The report on two traces of one plan; no bundle is needed, what is known of its ``parts`` is shown.
 
     Raises:
         DispatchError: a strategy that was asked for by name cannot learn from the validation trace.
@@ -93,6 +101,7 @@ def report_on(
     curves, warnings = _curves(validation, test, asked, costs)
     told = list(cautions.about_data(validation, test, asked.drops))
     told += cautions.about_latency(plan) if asked.cost.name == "latency" else []
+    told += cautions.about_runtimes(plan, parts)
     outcomes = [
         report_assembly.choice_report(curve, curve.choices[index], test, costs)
         for index in range(len(asked.drops))
@@ -111,6 +120,7 @@ def report_on(
         curves=tuple(report_assembly.curve_report(curve) for curve in curves),
         comparisons=report_assembly.comparison_reports(curves, test),
         plan=PlanReport.of(plan),
+        parts=tuple(parts),
         data=DataReport(source=source, samples=len(test), validation_samples=len(validation), classes=test.classes),
         data_map=report_assembly.data_map_report(curves, chosen, validation),
         warnings=(*told, *warnings),

@@ -119,6 +119,18 @@ class TierReport(Record):
     estimated: bool
 
 
+class PartReport(Record):
+    """What a tier runs: the artefacts of its part."""
+
+    tier: str
+    runtime: str
+    precision: str
+    #: of all artefacts on disk, heads included
+    bytes: int
+    #: largest difference to the network, relative to the largest value, on a few samples
+    difference: FiniteFloat
+
+
 class HopReport(Record):
     """What travels to the next tier."""
 
@@ -222,6 +234,8 @@ class Report(Document):
     curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...] = ()
     plan: PlanReport
+    #: empty where a trace is reported on without its bundle
+    parts: tuple[PartReport, ...] = ()
     data: DataReport
     data_map: DataMapReport | None = None
     warnings: tuple[str, ...] = ()

@@ -37,7 +37,10 @@ from edgepart.profiling.machine import processor
 
 #: baselines of the comparisons at equal cost, where they were evaluated
 BASELINES = ("confidence", "fixed-tier", "random")
-_PACKAGES = ("numpy", "scipy", "torch", "transformers", "matplotlib")
+_PACKAGES = (
+    *("numpy", "scipy", "torch", "transformers", "tensorflow", "keras", "onnx", "onnxruntime", "executorch"),
+    *("ai-edge-litert", "matplotlib"),
+)
 
 
 def full_model_report(test: Trace, costs: Costs) -> FullModel:

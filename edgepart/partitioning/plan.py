@@ -96,6 +96,8 @@ class Plan(Document):
     #: :attr:`Graph.fingerprint` of the network planned for
     fingerprint: str
     deployment: Deployment
+    #: that the profile was measured on, and that predicted latencies therefore hold for; empty where none was
+    runtime: str = ""
     tiers: tuple[TierPlan, ...] = Field(min_length=1)
     hops: tuple[Hop, ...]
     #: heads to add, in the order in which a sample meets them; the network's own classifier comes after them

@@ -70,12 +70,12 @@ def partition(
     if exits_per_part < 1:
         raise PlanError(f"{exits_per_part} exits per part: expected 1 or more, or no exits at all (--exits none)")
     if head is not None:
-        load_template(head, profile.graph.framework)
+        load_template(head, plugins.load("framework", profile.graph.framework)().templates)
     problem = make_problem(profile, tiers, links or {}, limits or {}, pins or {}, deployment)
     solved = _partitioner(method, split_after).solve(problem)
     _require_allowed(problem, solved.tier_of)
     planned = plan_exits(problem, solved.tier_of, Wanted.make(exits, exits_per_part, exit_after), head)
-    return _plan(problem, solved.tier_of, planned, solved.proof)
+    return _plan(problem, solved.tier_of, planned, solved.proof, profile.runtime)
 
 
 def _partitioner(method: str | Partitioner | None, split_after: Mapping[str, str] | None) -> Partitioner:
@@ -104,7 +104,7 @@ def _require_allowed(problem: Problem, tier_of: TierOf) -> None:
         raise InfeasiblePlan(f"the plan does not fit: {describe_excess(problem, over)}")
 
 
-def _plan(problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof: Proof) -> Plan:
+def _plan(problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof: Proof, runtime: str) -> Plan:
     costs, needed = evaluate(problem, tier_of), memory(problem, tier_of)
     names = [tier.name for tier in problem.tiers]
     tiers = tuple(
@@ -136,6 +136,7 @@ def _plan(problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof
         network=problem.graph.name,
         fingerprint=problem.graph.fingerprint,
         deployment=problem.deployment,
+        runtime=runtime,
         tiers=tiers,
         hops=hops,
         exits=tuple(exits),
