@@ -18,6 +18,7 @@ from typing import Any
 from edgepart import plugins
 from edgepart.errors import EdgepartError, MissingExtra, ModelError, UnknownName
 from edgepart.frameworks import Framework, framework, framework_of
+from edgepart.frameworks.keras.names import fresh_names
 
 _FORMS = "file.py:function, package.module:function, a .onnx, .keras or .h5 file, or hf:FOLDER"
 #: package → the extra that installs it
@@ -81,7 +82,7 @@ def load_model(spec: str) -> LoadedModel:
         raise ModelError(f"'{spec}' does not name a model: expected {_FORMS}")
     file = Path(place).expanduser()
     from_file = place.endswith(".py") or "/" in place
-    with _importable(file.parent if from_file else Path.cwd()):
+    with _importable(file.parent if from_file else Path.cwd()), fresh_names():
         module = _from_file(file, spec) if from_file else _from_package(place, spec)
         returned = _called(_function(module, function, place), spec)
     return _checked(returned, function, spec)

@@ -102,7 +102,7 @@ def _check_shape(spec: Tensor, given: tuple[int, ...], symbols: Mapping[str, int
             wanted = evaluate_size(expected, symbols)
         except GraphError:
             continue  # a symbol that no input shows by itself
-        if size != wanted or size < 1:
+        if size != wanted or (size < 1 and isinstance(expected, str)):
             known = ", ".join(f"{name} = {value}" for name, value in symbols.items() if value >= 0)
             raise GraphError(
                 f"the input '{spec.name}' has the shape {given}: expected {dimensions(spec.shape)}"

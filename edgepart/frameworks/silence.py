@@ -12,56 +12,51 @@ from collections.abc import Iterator
 
 _STDOUT, _STDERR = 1, 2
 _lock = threading.Lock()
-#: threads inside :func:`silence`, and copies of the descriptors that the first of them has set aside
+#: threads inside :func:`silence`; what the first of them has set aside, for the last to put back
 _inside = 0
-_aside: dict[int, int] = {}
+_aside = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Drop warnings, log messages and whatever is written to stdout and stderr while the block runs.
+    """Drop warnings, log messages and what is written to the descriptors of stdout and stderr while the block runs.
 
-    The descriptors belong to the process: what other threads write meanwhile is dropped with it. Blocks may nest, and
-    run in several threads at once; the last to leave puts everything back.
+    They belong to the process: what other threads write meanwhile is dropped with it. Blocks may nest, and run in
+    several threads at once; the last to leave puts everything back.
     """
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    _enter()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        _leave()
-        logging.disable(before)
-
-
-def _enter() -> None:
     global _inside
     with _lock:
+        if _inside == 0:
+            _set_aside(_aside)
         _inside += 1
-        if _inside > 1:
-            return
-        _flush()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (_STDOUT, _STDERR):
-            with contextlib.suppress(OSError):  # closed, as in a daemon
-                _aside[descriptor] = os.dup(descriptor)
-                os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _aside.close()
 
 
-def _leave() -> None:
-    global _inside
-    with _lock:
-        _inside -= 1
-        if _inside:
-            return
-        _flush()
-        while _aside:
-            descriptor, copy = _aside.popitem()
-            os.dup2(copy, descriptor)
-            os.close(copy)
+def _set_aside(stack: contextlib.ExitStack) -> None:
+    stack.callback(logging.disable, logging.root.manager.disable)
+    logging.disable(logging.CRITICAL)
+    stack.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
+    _flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (_STDOUT, _STDERR):
+        with contextlib.suppress(OSError):  # closed, as in a daemon
+            copy = os.dup(descriptor)
+            stack.callback(_put_back, descriptor, copy)
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _put_back(descriptor: int, copy: int) -> None:
+    _flush()
+    os.dup2(copy, descriptor)
+    os.close(copy)
 
 
 def _flush() -> None:

@@ -66,7 +66,7 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
         {
             "event": "result",
             "macs_per_s": rate,
-            "runtime_version": deployed.version if deployed else native.version(),
+            "runtime_version": runtime(request["runtime"] or native.runtime).version(),
             "end_to_end": end_to_end.model_dump(),
             "segments": [[piece.start, piece.stop, piece.latency.model_dump()] for piece in pieces],
             "layers": [layers[position].model_dump() for position in range(len(program.graph.layers))],
@@ -85,7 +85,6 @@ class Deployed:
         self._runtime = runtime(name)
         self._runtime.set_threads(threads)
         self._folder, self._count = folder, 0
-        self.version = self._runtime.version()
 
     def runner(self, part: Part, values: Values) -> Callable[[], object]:
         self._count += 1

@@ -136,3 +136,16 @@ def test_a_missing_framework_says_what_to_install(folder, monkeypatch):
     (folder / "needs.py").write_text("import transformers\ndef network():\n    pass\n")
     with pytest.raises(MissingExtra, match=r"edgepart\[text\]"):
         load_model("needs.py:network")
+
+
+def test_layers_that_keras_names_are_named_alike_each_time(tmp_path):
+    """A plan made from one loading fits the next in the same process."""
+    file = tmp_path / "model.py"
+    file.write_text(
+        "import keras, numpy as np\n\n\ndef net():\n"
+        "    layers = [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)]\n"
+        "    return keras.Sequential(layers), np.ones((2, 4), np.float32)\n"
+    )
+    loaded = [load_model(f"{file}:net") for _ in range(3)]
+    graphs = [capture(each.model, each.example) for each in loaded]
+    assert {graph.fingerprint for graph in graphs} == {graphs[0].fingerprint}

@@ -149,12 +149,22 @@ class FakeFramework:
         return {"product": (WIDTH**3, lambda: matrix @ matrix)}
 
 
+class FakeRuntime:
+    name = "fake"
+
+    def version(self):
+        return "3.4"
+
+
 def installed(folder, monkeypatch):
     """Child processes find the framework as if it had been installed."""
     metadata = folder / "fake_framework-1.2.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-framework\nVersion: 1.2\n")
-    (metadata / "entry_points.txt").write_text("[edgepart.frameworks]\nfake = fake_framework:FakeFramework\n")
+    (metadata / "entry_points.txt").write_text(
+        "[edgepart.frameworks]\nfake = fake_framework:FakeFramework\n"
+        "[edgepart.runtimes]\nfake = fake_framework:FakeRuntime\n"
+    )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(Path(__file__).parent)]))
 
 

@@ -36,7 +36,7 @@ def test_edges_enclose_exactly_the_layers_of_a_segment():
 def test_a_profile_holds_every_layer_and_segment(framework, tmp_path):
     measured = measure(framework, FakeProgram(), quick=True)
     assert measured.graph == graph()
-    assert (measured.runtime, measured.runtime_version, measured.threads) == ("fake", "1.2", 1)
+    assert (measured.runtime, measured.runtime_version, measured.threads) == ("fake", "3.4", 1)
     assert [(one.start, one.stop) for one in measured.segments] == SEGMENTS
     timings = [measured.end_to_end, *(x.latency for x in measured.layers), *(x.latency for x in measured.segments)]
     assert all(x.runs >= 10 and x.median_s > 0 for x in timings)

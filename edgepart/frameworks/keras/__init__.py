@@ -122,7 +122,7 @@ class KerasFramework:
         """Threads that one operation may use in this process; one operation runs at a time.
 
         Raises:
-            ModelError: TensorFlow has computed something in this process with another number of threads.
+            ModelError: TensorFlow has computed something in this process, and cannot change any more.
         """
         require_keras()
         from edgepart.frameworks.keras.threads import set_threads

@@ -1,0 +1,28 @@
+"""Parts as SavedModels: TensorFlow's own folders, which run without Keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from edgepart.errors import FileError
+from edgepart.files import atomic_folder
+from edgepart.frameworks.keras.traced import Exportable, Traced, first_line
+from edgepart.frameworks.silence import silence
+
+
+def write_savedmodel(part: Exportable, path: Path) -> None:
+    """Write a part as the one signature ``serving_default`` of a SavedModel.
+
+    Raises:
+        ExportError: TensorFlow cannot trace it.
+        FileError: the folder is missing or the disk is full.
+    """
+    traced = Traced(part)
+    with atomic_folder(path) as folder:
+        try:
+            with silence():
+                tf.saved_model.save(traced.module, str(folder), signatures=traced.concrete)
+        except tf.errors.OpError as error:  # its words for a full disk
+            raise FileError(f"cannot write {path}: {first_line(error)}") from error

@@ -1,0 +1,64 @@
+"""What is written past Python is dropped inside the block, and only there."""
+
+import logging
+import os
+import threading
+import warnings
+
+import pytest
+
+from edgepart.frameworks.silence import silence
+
+
+def shout(word):
+    os.write(1, f"{word} on 1\n".encode())
+    os.write(2, f"{word} on 2\n".encode())
+    warnings.warn(word, stacklevel=1)
+    logging.getLogger("edgepart.tests").error(word)
+
+
+def test_inside_and_after(capfd, caplog):
+    with silence():
+        shout("inside")
+        with silence():
+            shout("nested")
+        shout("still inside")
+    os.write(1, b"after on 1\n")
+    os.write(2, b"after on 2\n")
+    logging.getLogger("edgepart.tests").error("after")
+    assert capfd.readouterr() == ("after on 1\n", "after on 2\n")
+    assert [record.message for record in caplog.records] == ["after"]
+
+
+def test_after_an_error(capfd):
+    with pytest.raises(KeyError), silence():
+        raise KeyError
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_threads_that_overlap(capfd):
+    """The one that goes last puts things back, whichever came first; no descriptor is left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with silence():
+            first_in.set()
+            second_in.wait(10)
+        first_out.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert first_in.wait(10)
+    with silence():
+        second_in.set()
+        assert first_out.wait(10)
+        os.write(2, b"inside\n")
+    thread.join()
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert logging.root.manager.disable == logging.NOTSET
+    with pytest.warns(UserWarning, match="after"):
+        warnings.warn("after", stacklevel=1)
