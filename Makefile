@@ -28,7 +28,7 @@ test: setup
 	@$(PYTEST) -n auto
 
 slow: setup $(VENV)/.installed-minilm
-	@$(PYTEST) -m slow --durations=10
+	@$(PYTEST) -m slow -n 2 --durations=15
 
 lint: setup
 	@$(RUN)/ruff check
