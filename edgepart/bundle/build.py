@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.bundle.answers import embed_all, record_logits
-from edgepart.bundle.bundle import GRAPH, PARTS, PLAN, PROFILE, ROUTER, TRACE, TRAINING, Bundle, open_bundle
+from edgepart.bundle.bundle import GRAPH, HEADS, PARTS, PLAN, PROFILE, ROUTER, TRACE, TRAINING, Bundle, open_bundle
 from edgepart.bundle.export import PartWriter, compare
 from edgepart.bundle.heads import Heads, add_heads
 from edgepart.bundle.manifest import MANIFEST, Manifest, RouterRecord, survey
@@ -24,6 +24,7 @@ from edgepart.data import Dataset, Preprocessing, load_dataset, preprocessing_fo
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DataError, PlanError, ProfileError, TrainingInterrupted
 from edgepart.exits.template import Value
+from edgepart.files import write_text
 from edgepart.frameworks import framework_of
 from edgepart.frameworks.base import Framework
 from edgepart.frameworks.builder import Builder
@@ -194,7 +195,7 @@ class _Job:
                     raise TrainingInterrupted(
                         "stopped; the training is done and saved: run the same command again to go on"
                     )
-                writer.write(tier, folder / PARTS / tier, self.heads.sources)
+                writer.write(tier, folder / PARTS / tier)
                 advance(1)
 
     def _calibration(self) -> list[dict[str, NDArray[np.generic]]]:
@@ -239,6 +240,9 @@ class _Job:
 
     def _write_documents(self, folder: Path, fitted: Fitted, logits: NDArray[np.float32], router: RouterRecord) -> None:
         self.plan.save(folder / PLAN)
+        (folder / HEADS).mkdir()
+        for name, source in self.heads.sources.items():
+            write_text(folder / HEADS / f"{name}.py", source)
         self.graph.save(folder / GRAPH)
         self.preprocessing.save(folder)
         self._training_record(fitted, logits).save(folder / TRAINING)

@@ -21,7 +21,7 @@ from edgepart.hardware import Profile
 from edgepart.partitioning.plan import Plan
 
 PLAN, GRAPH, PROFILE, TRAINING = "plan.json", "graph.json", "profile.json", "training.json"
-PARTS, ROUTER, TRACE = "parts", "router/embed", "validation.trace.safetensors"
+PARTS, HEADS, ROUTER, TRACE = "parts", "heads", "router/embed", "validation.trace.safetensors"
 
 
 class Bundle:

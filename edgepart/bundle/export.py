@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from edgepart.bundle.manifest import PART, FileRecord, PartManifest, StageRecord
 from edgepart.bundle.targets import Target
 from edgepart.errors import ExportError
-from edgepart.files import write_text
 from edgepart.frameworks.base import Arrays, Framework, Part
 from edgepart.frameworks.builder import Builder
-from edgepart.frameworks.signature import Signature
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
 from edgepart.partitioning.stages import Stage, part_stages
@@ -48,7 +46,7 @@ class PartWriter:
     def _graph(self) -> Graph:
         return self._builder.program.graph
 
-    def write(self, tier: str, folder: Path, sources: Mapping[str, str]) -> None:
+    def write(self, tier: str, folder: Path) -> None:
         """Write a tier's part into ``folder``; nothing where it holds no layers. Tiers come in order.
 
         Raises:
@@ -64,13 +62,11 @@ class PartWriter:
         inputs = self._graph.inputs if stages[0].start is None else self._graph.crossing(stages[0].start.layers)
         end = stages[-1].stop
         outputs = () if nested or end is None else self._graph.crossing(end.layers)
-        (folder / "heads").mkdir(parents=True)
+        folder.mkdir(parents=True)
         target, records = self._targets[tier], []
         for number, stage in enumerate(stages):
             passes_on = () if nested and stage is stages[-1] else _made(stage, self._graph)
             records.append(self._write_stage(stage, passes_on, folder / f"stage_{number}{target.runtime.suffix}"))
-            if stage.exit is not None and stage.exit in sources:
-                write_text(folder / "heads" / f"{stage.exit}.py", sources[stage.exit])
         PartManifest(
             framework=self._framework.name,
             runtime=target.runtime.name,
@@ -88,8 +84,8 @@ class PartWriter:
         samples = [{name: arrays[name] for name in source.inputs} for arrays in self._known]
         target.runtime.write(source, path, precision=target.precision, samples=samples)
         difference, self._known = compare(target, source, path, self._known)
-        files = [path, *path.rglob("*")] if path.is_dir() else [path]
-        files.append(Signature.beside(path))
+        # What belongs to the artefact beside it (its signature, weights of more than 2 GB) is named after it.
+        files = [path, *path.rglob("*"), *path.parent.glob(f"{path.name}.*")]
         return StageRecord(
             file=path.name,
             inputs=source.inputs,

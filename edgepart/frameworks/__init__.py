@@ -7,6 +7,7 @@ heads, trains and writes stages. One sub-package a framework, found by entry poi
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Sequence
 
@@ -55,7 +56,8 @@ def capture(model: object, example: object) -> Graph:
         ModelError: no framework knows the model.
         CaptureError: the framework cannot export it; names the module and what to try.
     """
-    _captured[model] = made = framework_of(model).program(model, example)
+    made = framework_of(model).program(model, example)
+    _remember(model, made)
     return made.graph
 
 
@@ -66,15 +68,28 @@ def split(model: object, graph: Graph, boundaries: Sequence[Boundary]) -> list[P
         GraphError: ``graph`` is not of this network, or the boundaries do not nest or are not closed.
         CaptureError: the network cannot be captured again.
     """
-    made = _captured.get(model)
+    made = _remembered(model)
     if made is None or not _current(made, model, graph):
-        _captured[model] = made = framework_of(model).recapture(model, graph)
+        made = framework_of(model).recapture(model, graph)
+        _remember(model, made)
     if made.graph.fingerprint != graph.fingerprint:
         raise GraphError(
             f"the graph ({graph.name}, {graph.fingerprint}) is not of this network ({made.graph.name}, "
             f"{made.graph.fingerprint}): capture(model, example) gives the one that is"
         )
     return slices(made, boundaries)
+
+
+def _remember(model: object, made: Program) -> None:
+    with contextlib.suppress(TypeError):  # an onnx.ModelProto can be no key
+        _captured[model] = made
+
+
+def _remembered(model: object) -> Program | None:
+    try:
+        return _captured.get(model)
+    except TypeError:
+        return None
 
 
 def _current(made: Program, model: object, graph: Graph) -> bool:

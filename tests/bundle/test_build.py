@@ -296,7 +296,7 @@ def test_a_head_of_ones_own_with_parameters(model, plans, tmp_path):
     )
     built = make(model, plans["split"], tmp_path / "b", head=str(template), head_parameters={"scale": "2.5"})
     assert {(point.head, point.parameters["scale"]) for point in built.plan.exits} == {("scaled", 2.5)}
-    assert "* 2.5" in (built.path / "parts/mobile/heads/early.py").read_text()
+    assert "* 2.5" in (built.path / "heads/early.py").read_text()
 
 
 def test_the_plans_own_choice_of_heads_counts_unless_another_is_given(model, plans, tmp_path):
@@ -325,7 +325,7 @@ def test_the_plan_of_a_bundle_counts_the_memory_of_its_heads(model, plans, tmp_p
 
 def test_replicated_classifiers_fit_every_exit(model, plans, tmp_path):
     built = make(model, plans["split"], tmp_path / "b", head="replicate_classifier")
-    assert "Dropout(0.3)" in (built.path / "parts/mobile/heads/early.py").read_text()
+    assert "Dropout(0.3)" in (built.path / "heads/early.py").read_text()
 
 
 def test_a_plan_without_exits_has_the_networks_own_answer(model, plans, tmp_path):

@@ -42,7 +42,7 @@ def test_the_layout_is_the_documented_one(bundle):
     for tier, count in zip(("mobile", "edge", "cloud"), counts, strict=True):
         stages = [f"parts/{tier}/stage_{n}.pt2" for n in range(count)]
         expected |= {f"parts/{tier}/part.json", *stages, *(f"{stage}.json" for stage in stages)}
-    expected |= {"parts/mobile/heads/early.py", "parts/mobile/heads/late.py", "parts/edge/heads/middle.py"}
+    expected |= {"heads/early.py", "heads/late.py", "heads/middle.py"}
     assert files == expected
     assert set(bundle.manifest.files) == expected - {"manifest.json"}
     assert not bundle.path.with_name("bundle.partial").exists()
@@ -107,7 +107,7 @@ def test_a_part_runs_in_a_process_of_its_own_from_its_folder_alone(bundle, tmp_p
 
 
 def test_heads_run_without_edgepart(text_bundle):
-    source = text_bundle.path / "parts" / "edge" / "heads" / "early.py"
+    source = text_bundle.path / "heads" / "early.py"
     code = (
         f"import sys, runpy, torch; head = runpy.run_path({str(source)!r})['Head'](); "
         "print(tuple(head(torch.zeros(2, 5, 8)).shape), 'edgepart' in sys.modules)"

@@ -18,7 +18,7 @@ FILES = (
     "validation.trace.safetensors",
     "parts/mobile/part.json",
     "parts/mobile/stage_1.pt2",
-    "parts/mobile/heads/early.py",
+    "heads/early.py",
     "parts/cloud/stage_0.pt2",
 )
 

@@ -301,3 +301,19 @@ def test_two_captures_have_the_same_fingerprint():
     again = capture(network("bert"), inputs("bert", 2, length=11)).graph
     assert again.fingerprint == program("bert").graph.fingerprint
     assert capture(network("unet"), inputs("unet", 2)).graph.fingerprint != again.fingerprint
+
+
+def test_a_tensor_concatenated_with_nothing_is_not_sent_beside_itself():
+    class Dense(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(6, 2)
+
+        def forward(self, x):
+            features = [self.first(x)]
+            features.append(self.second(torch.cat(features, 1)))
+            return self.head(torch.cat(features, 1)), torch.cat([x], 1)
+
+    graph = capture(Dense(), torch.ones(2, 3)).graph
+    assert [boundary.tensors for boundary in graph.boundaries()][:2] == [("x", "first"), ("x", "first", "second")]
+    assert len(graph.outputs) == 2

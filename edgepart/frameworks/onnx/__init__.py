@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgepart.errors import MissingExtra
+from edgepart.frameworks.runtimes.onnxruntime import OnnxRuntime
 from edgepart.frameworks.signature import array_dtype
 from edgepart.graph import Graph
 from edgepart.graph.graph import Layout
@@ -71,8 +72,12 @@ class OnnxFramework:
 
         Raises:
             CaptureError: as :meth:`program`.
+            MissingExtra: torch, in which heads learn, is not installed.
         """
         require_onnx()
+        from edgepart.frameworks.torch import require_torch
+
+        require_torch()
         from edgepart.frameworks.onnx.building import OnnxBuilder
 
         return OnnxBuilder(model, example)
@@ -126,10 +131,7 @@ class OnnxFramework:
 
     def set_threads(self, count: int) -> None:
         """Threads that one operation may use, in sessions opened from now on."""
-        require_onnx()
-        from edgepart.frameworks.onnx.session import set_threads
-
-        set_threads(count)
+        OnnxRuntime().set_threads(count)
 
     def reference(self) -> Mapping[str, tuple[int, Callable[[], object]]]:
         """The reference networks of :attr:`Device.macs_per_s`: name → multiply-accumulates, one inference."""

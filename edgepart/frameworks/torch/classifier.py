@@ -7,25 +7,19 @@ calls modules or functions.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
-from edgepart.errors import TemplateError
+from edgepart.frameworks.torch import classifier_steps as steps
+from edgepart.frameworks.torch.classifier_steps import Known, Step
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.flatten import operation
 from edgepart.frameworks.torch.program import Program
-from edgepart.units import dimensions
-
-Size = int | str
-Shape = tuple[Size, ...]
 
 #: operations that change no value (in eval mode, of one type)
 _IDENTITY = frozenset({"contiguous", "clone", "detach", "alias", "to", "lift_fresh", "softmax", "log_softmax"})
@@ -43,74 +37,32 @@ _ACTIVATIONS = {
 _MAPS = frozenset({"avg_pool2d", "adaptive_avg_pool2d", "max_pool2d", "adaptive_max_pool2d"})
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One operation of the classifier: ``fit`` maps the shape it is given (no batch) to its lines and its output."""
-
-    role: Literal["reduce", "activation", "dropout", "norm", "trained"]
-    before: tuple[int, ...]
-    fit: Callable[[Shape], tuple[list[str], Shape]]
-
-
 def describe_classifier(program: Program, shape: Sequence[int | str]) -> list[str]:
     """Constructors of the modules that do to a tensor what the network's own classifier does to its features.
 
-    Lines are ``nn.…(…)``, or ``Mean(dimensions)``, ``Max(dimensions)`` and ``Token(index)``, which the template
-    defines. The first layers take the width of the tensor; maps of another size are pooled to the original one.
-
     Args:
         shape: of the tensor, without the batch dimension; a dimension that varies is a string
+
+    Returns:
+        lines as :func:`edgepart.frameworks.torch.classifier_steps.describe` makes them
 
     Raises:
         TemplateError: the classifier holds an operation that cannot be repeated elsewhere, or reads another kind of
             tensor; names it.
     """
-    now: Shape = tuple(shape)
-    steps = _steps(program)
-    if len(now) == 1:
-        steps = list(itertools.dropwhile(lambda step: step.role == "reduce", steps))
-    if len(now) != len(steps[0].before):
-        raise TemplateError(
-            f"the network's own classifier reads {dimensions(steps[0].before)} a sample and cannot be fitted to a "
-            f"tensor {dimensions(now)}: use the template 'linear' for this exit"
-        )
-    lines = []
-    for step in steps:
-        more, now = step.fit(now)
-        lines += more
-    return lines
+    return steps.describe(steps.choose(_backwards(_last(program)), program.graph.name), shape)
 
 
-def _steps(program: Program) -> list[_Step]:
-    """The classifier's operations, from the first to the logits."""
-    steps: list[_Step] = []
-    node, stopped = _last(program), ""
+def _backwards(node: fx.Node) -> Iterator[Step | str | None]:
+    """The operations from the logits back to the first that no classifier has."""
     while node.op == "call_function":
         source = _source(node)
         step = _step(node, source) if source is not None else None
         if source is None or (step is None and not _is_identity(node, source)):
-            stopped = operation(node)
-            break
-        if step is not None:
-            # A second layer with weights on an image or a sequence belongs to the features.
-            if len(step.before) > 1 and step.role in ("trained", "norm") and _has_trained(steps):
-                break
-            steps.insert(0, step)
+            yield operation(node)
+            return
+        yield step
         node = source
-    else:
-        # Nothing but layers on vectors up to the network's input: only the last one is the classifier.
-        steps = steps[max((i for i, step in enumerate(steps) if step.role == "trained"), default=len(steps)) :]
-    steps = list(itertools.dropwhile(lambda step: step.role == "activation", steps))
-    if not _has_trained(steps):
-        reason = f" ('{stopped}' cannot be repeated)" if stopped else ""
-        raise TemplateError(
-            f"the classifier of '{program.graph.name}' cannot be replicated{reason}: use the template 'linear'"
-        )
-    return steps
-
-
-def _has_trained(steps: Sequence[_Step]) -> bool:
-    return any(step.role == "trained" for step in steps)
 
 
 def _last(program: Program) -> fx.Node:
@@ -134,7 +86,7 @@ def _source(node: fx.Node) -> fx.Node | None:
     return made[0] if len(made) == 1 and node.args and node.args[0] is made[0] else None
 
 
-def _shape(node: fx.Node) -> tuple[int, ...]:
+def _shape(node: fx.Node) -> Known:
     return tuple(int(size) for size in node.meta["val"].shape[1:])
 
 
@@ -144,123 +96,75 @@ def _is_identity(node: fx.Node, source: fx.Node) -> bool:
     )
 
 
-def _step(node: fx.Node, source: fx.Node) -> _Step | None:
+def _step(node: fx.Node, source: fx.Node) -> Step | None:
     """What an operation is in a classifier; None if it is none of those known."""
     name, before = operation(node), _shape(source)
     if name in _ACTIVATIONS:
-        return _Step("activation", before, _same(_ACTIVATIONS[name]))
+        return steps.activation(before, _ACTIVATIONS[name])
     builder = _BUILDERS.get(name)
     return builder(node, before, _shape(node)) if builder else None
-
-
-def _same(line: str) -> Callable[[Shape], tuple[list[str], Shape]]:
-    return lambda shape: ([line], shape)
 
 
 def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
     return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
 
-def _linear(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    bias = "" if _argument(node, 2, "bias", None) is not None else ", bias=False"
-
-    def fit(shape: Shape) -> tuple[list[str], Shape]:
-        return [f"nn.Linear({shape[-1]}, {after[-1]}{bias})"], (*shape[:-1], after[-1])
-
-    return _Step("trained", before, fit)
+def _linear(node: fx.Node, before: Known, after: Known) -> Step | None:
+    return steps.linear(before, after[-1], _argument(node, 2, "bias", None) is not None)
 
 
-def _convolution(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    weight = node.args[1].meta["val"]  # type: ignore[union-attr]
+def _convolution(node: fx.Node, before: Known, after: Known) -> Step | None:
+    kernel = tuple(node.args[1].meta["val"].shape[2:])  # type: ignore[union-attr]
     names = ("stride", "padding", "dilation", "groups")
     values = {name: _argument(node, 3 + i, name, None) for i, name in enumerate(names)}
     if values.pop("groups") not in (None, 1):
         return None
-    settings = "".join(f", {k}={tuple(v) if isinstance(v, list) else v!r}" for k, v in values.items() if v)
-    bias = "" if _argument(node, 2, "bias", None) is not None else ", bias=False"
-    kernel = tuple(weight.shape[2:])
-
-    def fit(shape: Shape) -> tuple[list[str], Shape]:
-        # Its padding keeps the map's size, or else what pools the map next does not care.
-        return [f"nn.Conv2d({shape[0]}, {after[0]}, {kernel}{settings}{bias})"], (after[0], *shape[1:])
-
-    return _Step("trained", before, fit)
+    return steps.convolution(before, after[0], kernel, _argument(node, 2, "bias", None) is not None, **values)
 
 
-def _batch_norm(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    kind = {1: "BatchNorm1d", 3: "BatchNorm2d"}.get(len(before))
-    eps = _argument(node, 7, "eps", 1e-5)
-    return _Step("norm", before, lambda shape: ([f"nn.{kind}({shape[0]}, eps={eps})"], shape)) if kind else None
+def _batch_norm(node: fx.Node, before: Known, after: Known) -> Step | None:
+    return steps.batch_norm(before, _argument(node, 7, "eps", 1e-5))
 
 
-def _layer_norm(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    if len(node.args[1]) != 1:  # type: ignore[arg-type]
-        return None
-    eps = _argument(node, 4, "eps", 1e-5)
-    return _Step("norm", before, lambda shape: ([f"nn.LayerNorm({shape[-1]}, eps={eps})"], shape))
+def _layer_norm(node: fx.Node, before: Known, after: Known) -> Step | None:
+    one = len(node.args[1]) == 1  # type: ignore[arg-type]
+    return steps.layer_norm(before, _argument(node, 4, "eps", 1e-5)) if one else None
 
 
-def _dropout(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    return _Step("dropout", before, _same(f"nn.Dropout({node.args[1]})"))
+def _dropout(node: fx.Node, before: Known, after: Known) -> Step | None:
+    return steps.dropout(before, node.args[1])
 
 
-def _gelu(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    return _Step("activation", before, _same(f"nn.GELU({node.kwargs.get('approximate', 'none')!r})"))
+def _gelu(node: fx.Node, before: Known, after: Known) -> Step | None:
+    return steps.activation(before, f"nn.GELU({node.kwargs.get('approximate', 'none')!r})")
 
 
-def _hardtanh(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
+def _hardtanh(node: fx.Node, before: Known, after: Known) -> Step | None:
     low, high = _argument(node, 1, "min_val", -1.0), _argument(node, 2, "max_val", 1.0)
-    return _Step("activation", before, _same(f"nn.Hardtanh({low}, {high})"))
+    return steps.activation(before, f"nn.Hardtanh({low}, {high})")
 
 
-def _pool(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    kind = "AdaptiveMaxPool2d" if "max" in operation(node) else "AdaptiveAvgPool2d"
-
-    def fit(shape: Shape) -> tuple[list[str], Shape]:
-        # Also for a fixed window: on a map of another size it must give the same number of features.
-        return [f"nn.{kind}({after[1:]})"], (shape[0], *after[1:])
-
-    return _Step("reduce", before, fit)
+def _pool(node: fx.Node, before: Known, after: Known) -> Step | None:
+    return steps.pool(before, after, "Max" if "max" in operation(node) else "Avg")
 
 
-def _reduction(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
+def _reduction(node: fx.Node, before: Known, after: Known) -> Step | None:
     given = _argument(node, 1, "dim", [])
-    dimensions = sorted(d % (len(before) + 1) for d in ([given] if isinstance(given, int) else given or []))
-    keeps = bool(_argument(node, 2, "keepdim", False))
-    short, long = ("Mean", "Avg") if operation(node) == "mean" else ("Max", "Max")
-    if len(before) == 3 and dimensions == [2, 3]:
-        line = f"nn.Adaptive{long}Pool2d(1)" if keeps else f"{short}((2, 3))"
-        return _Step("reduce", before, lambda shape: ([line], (shape[0], 1, 1) if keeps else shape[:1]))
-    if len(before) == 2 and dimensions == [1] and not keeps:
-        return _Step("reduce", before, lambda shape: ([f"{short}((1,))"], shape[1:]))
-    return None
+    axes = [given] if isinstance(given, int) else given or []
+    kept = bool(_argument(node, 2, "keepdim", False))
+    return steps.reduction(before, axes, kept, "Avg" if operation(node) == "mean" else "Max")
 
 
-def _select(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    _, dimension, index = node.args[:3]
-    if dimension != 1 or len(before) != 2 or not isinstance(index, int):
-        return None
-    return _Step("reduce", before, lambda shape: ([f"Token({index})"], shape[1:]))
+def _select(node: fx.Node, before: Known, after: Known) -> Step | None:
+    _, axis, index = node.args[:3]
+    return steps.token(before, axis, index) if isinstance(axis, int) else None
 
 
-def _flatten(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> _Step | None:
-    if len(after) != 1 or math.prod(before) != after[0]:
-        return None
-
-    def fit(shape: Shape) -> tuple[list[str], Shape]:
-        lines = ["nn.Flatten(1)"]
-        if len(shape) == 3 and shape[1:] != before[1:]:
-            lines, shape = [f"nn.AdaptiveAvgPool2d({before[1:]})", *lines], (shape[0], *before[1:])
-        if not all(isinstance(size, int) for size in shape):
-            raise TemplateError(
-                "the network's own classifier flattens a sequence, whose length varies: use the template 'linear'"
-            )
-        return lines, (math.prod(size for size in shape if isinstance(size, int)),)
-
-    return _Step("reduce", before, fit)
+def _flatten(node: fx.Node, before: Known, after: Known) -> Step | None:
+    return steps.flatten(before, after)
 
 
-_BUILDERS: dict[str, Callable[[fx.Node, tuple[int, ...], tuple[int, ...]], _Step | None]] = {
+_BUILDERS: dict[str, Callable[[fx.Node, Known, Known], Step | None]] = {
     "linear": _linear,
     "conv2d": _convolution,
     "batch_norm": _batch_norm,

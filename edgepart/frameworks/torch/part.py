@@ -77,12 +77,10 @@ class Part:
         elif form == "onnx":
             from edgepart.frameworks.torch.to_onnx import write_onnx
 
-            write_onnx(self.module, self.signature, path, self.layers)
+            write_onnx(self.module, self.signature, path)
         elif form == "pte":
             from edgepart.frameworks.torch.to_executorch import write_executorch
 
-            write_executorch(
-                self.module, self.signature, path, precision=precision, samples=samples, layers=self.layers
-            )
+            write_executorch(self.module, self.signature, path, precision=precision, samples=samples)
         else:
             raise ExportError(f"a torch network cannot be written as '{form}', only as pt2, onnx or pte")

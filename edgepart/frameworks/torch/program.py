@@ -169,6 +169,7 @@ class _Slicer:
             for node in lowered.bodies[layer]:
                 copy = self._graph.node_copy(node, self._copied)
                 copy.meta = {k: node.meta[k] for k in ("nn_module_stack", "stack_trace") if k in node.meta}
+                copy.meta["custom"] = {"layer": layer}  # which torch passes on to whatever it makes of the operation
                 self._nodes[node] = copy
         self._graph.output(tuple(self._nodes[lowered.nodes[name]] for name in outputs))
 

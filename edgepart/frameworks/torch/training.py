@@ -1,5 +1,7 @@
 """The network with a head at every exit, as torch modules that learn, and the steps of learning.
 
+Heads alone also learn on networks of other frameworks, which compute the features (:class:`Exits`).
+
 The captured program is cut between all exits; the slices share the user's parameters, so what is trained here is what
 is exported afterwards. An exported graph has no train() mode: dropout and batch normalisation carry a flag in each of
 their nodes, which is flipped here. Dropout inside fused attention is lost when the network is captured in eval mode.
@@ -20,6 +22,7 @@ from edgepart.errors import TrainingError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.builder import State
 from edgepart.frameworks.torch.arrays import dtype_name, from_numpy
+from edgepart.frameworks.torch.part import Part
 from edgepart.frameworks.torch.program import Program
 from edgepart.partitioning.stages import Stage
 
@@ -57,32 +60,23 @@ class TrainingFlags:
             graph.recompile()
 
 
-class MultiExit(nn.Module):
+class Exits(nn.Module):
     """The slices of stages in order, a head at the end of each that has an exit, and the network's own classifier last.
 
-    ``train()`` and ``eval()`` switch the slices' flags too.
+    A subclass says how a slice is run.
+
+    Args:
+        logits: the network's own, among the outputs of the slices
     """
 
-    def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, slices: Sequence[Any], stages: Sequence[Stage], heads: Mapping[str, nn.Module], logits: str
+    ) -> None:
         super().__init__()
-        self._parts = [program.slice(stage.start, stage.stop, share=True) for stage in stages]
-        self._stages = list(stages)
-        self._logits = program.graph.outputs[0]
+        self._parts, self._stages, self._logits = list(slices), list(stages), logits
         self.exits = tuple(stage.exit for stage in stages if stage.exit is not None)
-        self.slices = nn.ModuleList(part.module for part in self._parts)
         # Exits may be called anything, modules may not: heads go by number.
         self.heads = nn.ModuleList(heads[name] for name in self.exits[:-1])
-        graphs = [module for module in self.slices.modules() if isinstance(module, GraphModule)]
-        self._flags = TrainingFlags(graphs)
-        self.eval()
-
-    def train(self, mode: bool = True) -> MultiExit:
-        """Dropout and batch normalisation of slices and heads; a slice itself refuses ``train()``."""
-        self._flags.set(mode)
-        for head in self.heads:
-            head.train(mode)
-        self.training = mode
-        return self
 
     def forward(self, tensors: Tensors) -> dict[str, torch.Tensor]:
         """Logits (batch, C) by exit name, from the network's inputs by name."""
@@ -109,10 +103,38 @@ class MultiExit(nn.Module):
     def _at_exits(self, tensors: Tensors) -> Iterator[tuple[Stage, dict[str, torch.Tensor]]]:
         known = dict(tensors)
         for stage, part in zip(self._stages, self._parts, strict=True):
-            values = part.module(*(known[name] for name in part.inputs))
+            values = self._run(part, [known[name] for name in part.inputs])
             known.update(zip(part.outputs, values, strict=True))
             if stage.exit is not None:
                 yield stage, known
+
+    def _run(self, part: Any, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """The outputs of a slice in order, from its inputs in order."""
+        raise NotImplementedError
+
+
+class MultiExit(Exits):
+    """A torch network that learns with its heads; ``train()`` and ``eval()`` switch the slices' flags too."""
+
+    def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, nn.Module]) -> None:
+        slices = [program.slice(stage.start, stage.stop, share=True) for stage in stages]
+        super().__init__(slices, stages, heads, program.graph.outputs[0])
+        self.slices = nn.ModuleList(part.module for part in slices)
+        graphs = [module for module in self.slices.modules() if isinstance(module, GraphModule)]
+        self._flags = TrainingFlags(graphs)
+        self.eval()
+
+    def train(self, mode: bool = True) -> MultiExit:
+        """Dropout and batch normalisation of slices and heads; a slice itself refuses ``train()``."""
+        self._flags.set(mode)
+        for head in self.heads:
+            head.train(mode)
+        self.training = mode
+        return self
+
+    def _run(self, part: Part, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        values: Sequence[torch.Tensor] = part.module(*tensors)
+        return values
 
 
 def single(values: torch.Tensor) -> torch.Tensor:
@@ -121,7 +143,7 @@ def single(values: torch.Tensor) -> torch.Tensor:
 
 
 class TorchLearner:
-    """Trains a :class:`MultiExit` by AdamW: all of it, or with ``frozen`` only the heads, from reduced features.
+    """Trains a :class:`MultiExit` by AdamW, or with ``frozen`` only the heads of :class:`Exits`, from reduced features.
 
     Satisfies ``edgepart.frameworks.builder.Learner``. Parameters that the user froze stay frozen.
 
@@ -131,7 +153,7 @@ class TorchLearner:
 
     def __init__(
         self,
-        network: MultiExit,
+        network: Exits,
         *,
         frozen: bool,
         head_learning_rate_ratio: float,

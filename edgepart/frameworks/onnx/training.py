@@ -1,0 +1,26 @@
+"""Heads on a frozen ONNX network: ONNX Runtime computes the features, torch learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from edgepart.frameworks.onnx.part import Part
+from edgepart.frameworks.onnx.program import Program
+from edgepart.frameworks.torch.arrays import from_numpy, to_numpy
+from edgepart.frameworks.torch.training import Exits
+from edgepart.partitioning.stages import Stage
+
+
+class OnnxExits(Exits):
+    """An ONNX network and its torch heads; no gradient flows into the network."""
+
+    def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, nn.Module]) -> None:
+        slices = [program.slice(stage.start, stage.stop) for stage in stages]
+        super().__init__(slices, stages, heads, program.graph.outputs[0])
+
+    def _run(self, part: Part, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        made = part.run(dict(zip(part.inputs, map(to_numpy, tensors), strict=True)))
+        return [from_numpy(made[name]) for name in part.outputs]

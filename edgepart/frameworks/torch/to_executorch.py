@@ -1,0 +1,206 @@
+"""Parts as ExecuTorch programs, whose operations run in XNNPACK where it has them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx, nn
+from torch.export import Dim, ExportedProgram
+
+from edgepart.errors import ExportError, GraphError, MissingExtra
+from edgepart.files import atomic_file, require_parent
+from edgepart.frameworks.base import Arrays
+from edgepart.frameworks.rows import require_rows, split
+from edgepart.frameworks.signature import Signature
+from edgepart.frameworks.silence import silence
+from edgepart.frameworks.torch.arrays import from_numpy
+from edgepart.frameworks.torch.to_half import to_half
+from edgepart.frameworks.torch.trace import Hint, described, dynamic_shapes, export, first_line, lacking, trace
+from edgepart.graph.sizes import evaluate_size
+
+if TYPE_CHECKING:
+    from edgepart.frameworks.runtimes import Precision
+
+#: largest value of symbols other than the batch (a sequence's length), unless the network's example has a larger one:
+#: an ExecuTorch program sets aside its memory for the largest
+LARGEST_SIZE = 512
+
+
+def write_executorch(
+    module: nn.Module, signature: Signature, path: Path, *, precision: Precision, samples: Sequence[Arrays]
+) -> None:
+    """Write a module as an ExecuTorch program for one sample (``.pte``).
+
+    Sequences may have any length up to :data:`LARGEST_SIZE`, or to the network's own limit. Inputs and outputs keep
+    their types whatever the precision. int8 quantises activations per tensor and weights per channel, where XNNPACK
+    computes in integers (convolutions, linear layers, additions …).
+
+    Args:
+        module: called with one tensor for each input in order, returns a tuple with one for each output
+        samples: batches of its inputs, which int8 takes the ranges of activations from
+
+    Raises:
+        ExportError: ExecuTorch lacks an operation, names it and its layer; no samples for int8.
+        MissingExtra: executorch is not installed.
+        FileError: the folder is missing or the disk is full.
+    """
+    require_executorch()
+    require_parent(path)
+    require_rows(signature)
+    sizes = {**signature.symbols, "batch": 1}
+    hint = _bounded(sizes)
+    exported = trace(module, signature, sizes, hint)
+    shapes = dynamic_shapes(signature, hint)
+    if precision == "float16":
+        exported = export(to_half(exported), signature, sizes, shapes)
+    elif precision == "int8":
+        exported = export(_quantised(exported, signature, samples), signature, sizes, shapes)
+    content = _lower(exported)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def require_executorch() -> None:
+    """Raise MissingExtra where executorch is not installed."""
+    try:
+        with _imported():
+            import executorch.exir
+            import executorch.runtime  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("executorch", "executorch") from error
+
+
+@contextmanager
+def _imported() -> Iterator[None]:
+    """Import what talks while it is imported, and sets up the logging of the whole process."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        with silence():
+            yield
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+
+
+def _bounded(sizes: Mapping[str, int]) -> Hint:
+    largest = {name: max(LARGEST_SIZE, value) for name, value in sizes.items()} | {"batch": 1}
+
+    def hint(size: int | str) -> Any:
+        bound = evaluate_size(size, largest)
+        return Dim.AUTO(max=bound) if bound != evaluate_size(size, sizes) or _varies(size) else None
+
+    def _varies(size: int | str) -> bool:
+        return isinstance(size, str) and evaluate_size(size, largest) != evaluate_size(size, dict.fromkeys(sizes, 1))
+
+    return hint
+
+
+def _quantised(exported: ExportedProgram, signature: Signature, samples: Sequence[Arrays]) -> nn.Module:
+    """A module with the rounding of int8 in it, at ranges seen on samples.
+
+    Raises:
+        ExportError: there are no samples, or they do not fit.
+    """
+    if not samples:
+        raise ExportError(
+            "int8 takes the ranges of activations from samples, and none are given: give the data that the network "
+            "will see, or another precision"
+        )
+    with _imported():
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    class Quantizer(XNNPACKQuantizer):  # type: ignore[misc]
+        def transform_for_annotation(self, model: fx.GraphModule) -> fx.GraphModule:
+            return _with_whole_numbers(super().transform_for_annotation(model))
+
+    quantizer = Quantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    quantizer.set_filter_function(_is_quantisable)
+    try:
+        with silence(), torch.no_grad():
+            prepared = prepare_pt2e(exported.module(check_guards=False), quantizer)
+            for batch in samples:
+                for sample in split(signature, signature.checked(batch)):
+                    prepared(*_tensors(signature, sample))
+            made: nn.Module = convert_pt2e(prepared)
+            return made
+    except GraphError as error:
+        raise ExportError(f"the samples for int8 do not fit the part: {error}") from error
+    except Exception as error:
+        raise ExportError(
+            f"ExecuTorch cannot quantise the part: {first_line(error)}; take another precision"
+        ) from error
+
+
+def _with_whole_numbers(model: fx.GraphModule) -> fx.GraphModule:
+    """Constants of integer arithmetic as integers again: the quantizer makes float32 of every number in an addition."""
+    for node in model.graph.nodes:
+        if node.op != "get_attr" or not str(node.target).startswith("_tensor_constant_"):
+            continue
+        for user in node.users:
+            dtype = user.meta["val"].dtype
+            if not dtype.is_floating_point:
+                setattr(model, node.target, getattr(model, node.target).to(dtype))
+                node.meta["val"] = node.meta["val"].to(dtype)
+    return model
+
+
+def _is_quantisable(node: fx.Node) -> bool:
+    """Whether XNNPACK may compute it in integers: float32 only, and weights that are not computed."""
+    values = [each.meta.get("val") for each in (node, *node.all_input_nodes)]
+    if any(isinstance(value, torch.Tensor) and value.dtype is not torch.float32 for value in values):
+        return False
+    weighted = node.target in (torch.ops.aten.linear.default, torch.ops.aten.conv2d.default)
+    return not weighted or (isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr")
+
+
+def _tensors(signature: Signature, sample: Sequence[Any]) -> list[torch.Tensor]:
+    return [from_numpy(array, spec.dtype) for array, spec in zip(sample, signature.inputs, strict=True)]
+
+
+def _lower(exported: ExportedProgram) -> bytes:
+    with _imported():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+    try:
+        with silence(), torch.no_grad():
+            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    except Exception as error:
+        raise _refused(exported, error) from error
+    _require_kernels(edge.exported_program())
+    try:
+        with silence():
+            return bytes(edge.to_executorch().buffer)
+    except Exception as error:
+        raise _refused(edge.exported_program(), error) from error
+
+
+def _require_kernels(program: ExportedProgram) -> None:
+    """Raise ExportError where the runtime has no kernel for an operation; a file with one could not be opened."""
+    from executorch.runtime import Runtime
+
+    with silence():
+        known = {name.partition(".")[0] for name in Runtime.get().operator_registry.operator_names}
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if node.op == "call_function" and schema is not None and schema.name.partition(".")[0] not in known:
+            raise ExportError(f"ExecuTorch has no kernel for {described(node)}: {_ADVICE}")
+
+
+def _refused(program: ExportedProgram, error: Exception) -> ExportError:
+    with silence():
+        found = lacking(str(error), (program, program.run_decompositions()))
+    if found:
+        return ExportError(f"ExecuTorch lacks {found}: {_ADVICE}")
+    return ExportError(f"ExecuTorch cannot hold the part: {type(error).__name__}: {first_line(error)}")
+
+
+_ADVICE = "cut the network such that it is in a part that runs in torch"
