@@ -27,7 +27,8 @@ loaders = {
     "devices": (catalogue.devices, catalogue.device),
     "links": (catalogue.links, catalogue.link),
     "prices": (catalogue.prices, catalogue.price),
-    "templates": (lambda: templates("torch"), lambda name: load_template(name, "torch")),
+    "templates for torch": (lambda: templates("torch"), lambda name: load_template(name, "torch")),
+    "templates for keras": (lambda: templates("keras"), lambda name: load_template(name, "keras")),
 }
 for what, (listing, load) in loaders.items():
     for path in listing().values():

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-FRAMEWORKS = {"torch", "transformers", "tokenizers", "tensorflow", "keras", "onnx", "onnxruntime"}
+FRAMEWORKS = {"torch", "transformers", "tokenizers", "tensorflow", "keras", "onnx", "onnx_ir", "onnxruntime", "tf2onnx"}
+FRAMEWORKS |= {"onnxscript", "executorch", "torchao", "ai_edge_litert"}
 HEAVY = FRAMEWORKS | {"scipy", "matplotlib", "PIL", "sklearn", "networkx", "black"}
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "devices": "devices",
     "links": "links",
     "prices": "prices",
+    "runtimes": "runtimes",
     "strategies": "strategies",
     "templates": "templates",
 }
