@@ -219,3 +219,18 @@ def test_the_zoo_in_executorch(name, tmp_path, executorch):
                     known |= before.run(known)
                 found = artefact.run(known)
                 assert difference(part, part.run(known), found) < executorch.tolerance(precision)
+
+
+def test_what_can_be_written_but_not_run_is_refused_with_its_name(tmp_path, executorch):
+    class Volumes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.deep = nn.Conv3d(2, 4, 3)
+
+        def forward(self, x):
+            return self.deep(x)
+
+    part = capture(Volumes().eval(), torch.randn(2, 2, 5, 5, 5)).slice(None, None)
+    with pytest.raises(ExportError, match=r"the operation 'convolution' of the layer 'deep' but cannot run it"):
+        executorch.write(part, tmp_path / "part.pte")
+    assert not list(tmp_path.iterdir())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +64,7 @@ def write_executorch(
         exported = export(to_half(exported), signature, sizes, shapes)
     elif precision == "int8":
         exported = export(_quantised(exported, signature, samples), signature, sizes, shapes)
-    content = _lower(exported)
+    content = _lower(exported, signature)
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
@@ -166,7 +170,7 @@ def _tensors(signature: Signature, sample: Sequence[Any]) -> list[torch.Tensor]:
     return [from_numpy(array, spec.dtype) for array, spec in zip(sample, signature.inputs, strict=True)]
 
 
-def _lower(exported: ExportedProgram) -> bytes:
+def _lower(exported: ExportedProgram, signature: Signature) -> bytes:
     with _imported():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
@@ -178,9 +182,40 @@ def _lower(exported: ExportedProgram) -> bytes:
     _require_kernels(edge.exported_program())
     try:
         with silence():
-            return bytes(edge.to_executorch().buffer)
+            content = bytes(edge.to_executorch().buffer)
     except Exception as error:
         raise _refused(edge.exported_program(), error) from error
+    _require_runs(content, edge.exported_program(), signature)
+    return content
+
+
+def _require_runs(content: bytes, program: ExportedProgram, signature: Signature) -> None:
+    """Raise ExportError where a kernel refuses its arguments, which only running it shows (convolutions of volumes)."""
+    from executorch.runtime import Runtime
+
+    given = _tensors(signature, list(signature.example(1).values()))
+    said = io.StringIO()
+    with tempfile.TemporaryFile() as complaints, silence(), _stderr_to(complaints.fileno()), redirect_stderr(said):
+        try:
+            Runtime.get().load_program(content).load_method("forward").execute(given)
+        except RuntimeError as error:
+            complaints.seek(0)
+            # What is wrong is only said on stderr: by C++ itself, or through Python's where that is another stream.
+            heard = complaints.read().decode(errors="replace") + said.getvalue()
+            found = re.search(r"in operator (\S+?)(?:\.\w+)?: ", heard)
+            named = (lacking(found[1], [program]) or f"the operation '{found[1]}'") if found else "the part"
+            raise ExportError(f"ExecuTorch writes {named} but cannot run it: {_ADVICE}") from error
+
+
+@contextmanager
+def _stderr_to(descriptor: int) -> Iterator[None]:
+    kept = os.dup(2)
+    os.dup2(descriptor, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _require_kernels(program: ExportedProgram) -> None:
