@@ -28,7 +28,7 @@ test: setup
 	@$(PYTEST) -n auto
 
 slow: setup $(VENV)/.installed-minilm
-	@$(PYTEST) -m slow -n 2 --durations=15
+	@$(PYTEST) -m slow -n auto --maxprocesses 3 --dist worksteal --durations=15
 
 lint: setup
 	@$(RUN)/ruff check

@@ -103,6 +103,21 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]], header: M
             raise OSError(str(error)) from error
 
 
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays that :func:`write_arrays` wrote.
+
+    Raises:
+        FileError: missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise FileError(f"{path} is missing or damaged: {error}") from error
+
+
 def read_json(path: str | Path) -> Any:
     """Parse a JSON file; every way it can fail is a :class:`FileError` that names the file."""
     try:

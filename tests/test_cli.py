@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgepart.cli.main import COMMANDS, edgepart, main
 from edgepart.cli.output import parse_pairs, parse_size, print_json, print_table
-from edgepart.errors import EdgepartError
+from edgepart.errors import EdgepartError, TrainingInterrupted
 
 
 def every_command():
@@ -70,6 +70,7 @@ def failing(error):
     ("error", "code", "printed"),
     [
         (EdgepartError("the plan does not fit"), 2, "edgepart: the plan does not fit\n"),
+        (TrainingInterrupted("stopped; saved"), 130, "edgepart: stopped; saved\n"),
         (KeyboardInterrupt(), 130, "edgepart: interrupted\n"),
         (click.UsageError("no such thing"), 2, "no such thing"),
     ],

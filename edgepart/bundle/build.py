@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from edgepart.bundle.training_record import EpochRecord, ExitRecord, TrainingRec
 from edgepart.bundle.workspace import Say, Workspace, digest_dataset, digest_preprocessing, digest_text
 from edgepart.data import Dataset, Preprocessing, load_dataset, preprocessing_for, require_every_class, split_dataset
 from edgepart.dispatch.trace import Trace
-from edgepart.errors import DataError, PlanError, ProfileError, TrainingInterrupted
+from edgepart.errors import DataError, ExportError, PlanError, ProfileError, TrainingInterrupted
 from edgepart.exits.template import Value
 from edgepart.files import write_text
 from edgepart.frameworks import framework_of
@@ -118,6 +119,8 @@ def build(
     settings = settings or TrainingSettings.for_mode("heads")
     framework = framework_of(model)
     targets = choose_targets(framework, plan.tier_names, runtimes or {}, precisions or {})
+    for target in targets.values():
+        target.runtime.version()  # a package that is missing is told before the training, not after
     if threads is not None:
         framework.set_threads(threads)
         for target in targets.values():
@@ -142,7 +145,7 @@ def build(
         "preprocessing": digest_preprocessing(source.preprocessing),
         "weights": builder.weights_digest(),
     }
-    job = _Job(framework, targets, builder, heads, source.preprocessing, settings, training, held_out, profile)
+    job = _Job(framework, targets, builder, heads, source.preprocessing, settings, training, held_out, profile, say)
     with work.opened(request, say):
         if stop is not None:
             job.run(work, stop)
@@ -165,6 +168,7 @@ class _Job:
     training: Dataset
     validation: Dataset
     profile: Profile | None
+    say: Say
 
     @property
     def graph(self) -> Graph:
@@ -186,9 +190,11 @@ class _Job:
     def _write_parts(self, folder: Path, stop: Stop) -> None:
         count = len(self.validation)
         trials = [self.validation.batch(range(min(size, count))) for size in _TRIALS]
-        if any(target.precision == "int8" for target in self.targets.values()):
-            trials += self._calibration()
-        writer = PartWriter(self.framework, self.targets, self.builder, self.plan, self.training.classes, trials)
+        quantised = any(target.precision == "int8" for target in self.targets.values())
+        calibration = self._calibration() if quantised else []
+        writer = PartWriter(
+            self.framework, self.targets, self.builder, self.plan, self.training.classes, trials, calibration
+        )
         with progress("writing parts", len(self.plan.tier_names)) as advance:
             for tier in self.plan.tier_names:
                 if stop():
@@ -204,9 +210,21 @@ class _Job:
         return [self.training.batch(chunk) for chunk in np.array_split(order, max(1, len(order) // 8))]
 
     def _write_router(self, folder: Path) -> RouterRecord:
+        target = router_target(self.targets, next(tier.name for tier in self.plan.tiers if tier.layers))
+        try:
+            return self._write_router_for(target, folder)
+        except ExportError as error:
+            own = Target(runtime(self.framework.runtime))
+            if target.runtime.name == own.runtime.name:
+                raise
+            # It may read layers that lie on later tiers, in runtimes that do hold them.
+            self.say(f"the router runs in {own.runtime.name}, as {target.runtime.name} cannot hold it: {error}")
+            shutil.rmtree((folder / ROUTER).parent)
+            return self._write_router_for(own, folder)
+
+    def _write_router_for(self, target: Target, folder: Path) -> RouterRecord:
         place, tensor = router_place(self.graph)
         router = self.builder.router(place, tensor, mask_input(self.graph, self.preprocessing))
-        target = router_target(self.targets, next(tier.name for tier in self.plan.tiers if tier.layers))
         path = folder / f"{ROUTER}{target.runtime.suffix}"
         path.parent.mkdir()
         target.runtime.write(router, path)

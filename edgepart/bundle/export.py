@@ -24,8 +24,8 @@ class PartWriter:
 
     Args:
         targets: what each tier's part is written for
-        samples: batches of the network's inputs, of different sizes, that every artefact is tried on, and that int8
-            takes its ranges from
+        trials: batches of the network's inputs, of different sizes, that every artefact is tried on
+        calibration: batches that int8 takes its ranges from; artefacts are tried on them too
     """
 
     def __init__(
@@ -35,11 +35,12 @@ class PartWriter:
         builder: Builder,
         plan: Plan,
         classes: tuple[str, ...],
-        samples: Sequence[Arrays],
+        trials: Sequence[Arrays],
+        calibration: Sequence[Arrays],
     ) -> None:
         self._framework, self._targets, self._builder = framework, targets, builder
         self._plan, self._classes = plan, classes
-        self._samples = list(samples)
+        self._trials, self._samples = len(trials), [*trials, *calibration]
         self._known: list[dict[str, Any]] = []
 
     @property
@@ -81,7 +82,7 @@ class PartWriter:
 
     def _write_stage(self, stage: Stage, passes_on: Sequence[str], path: Path) -> StageRecord:
         source, target = self._builder.stage(stage, passes_on), self._targets[stage.tier]
-        samples = [{name: arrays[name] for name in source.inputs} for arrays in self._known]
+        samples = [{name: arrays[name] for name in source.inputs} for arrays in self._known[self._trials :]]
         target.runtime.write(source, path, precision=target.precision, samples=samples)
         difference, self._known = compare(target, source, path, self._known)
         # What belongs to the artefact beside it (its signature, weights of more than 2 GB) is named after it.

@@ -18,6 +18,8 @@ from edgepart.units import percent, seconds, significant, size
 _SLOWEST = 5
 #: other processes' load, in cores, above which the person is told
 _MUCH_LOAD = 0.5
+#: what the pieces may take more than the whole before the person is told
+_MUCH_MORE = 0.25
 
 
 @click.command()
@@ -60,6 +62,12 @@ def command(
         note(
             f"Other processes kept {significant(measured.machine_load.mean_cores, 2)} cores busy meanwhile: measure "
             "again on a quiet machine before you rely on this."
+        )
+    more = measured.segment_sum_s / measured.end_to_end.median_s - 1
+    if more > _MUCH_MORE:
+        note(
+            f"The pieces take {percent(more)} more than the whole network: what every call costs, and what is lost "
+            "where operations are no longer fused, adds up. Plans with long parts look slower than they are."
         )
     click.echo(f"\nwritten to {output}")
 

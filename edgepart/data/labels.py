@@ -68,7 +68,8 @@ def require_every_class(dataset: Dataset) -> None:
         others = len(empty) - 1
         more = f" (nor of {others} other class{'es' if others > 1 else ''})" if others else ""
         raise DataError(
-            f"{dataset.source} has no sample of the class '{empty[0]}'{more}: training needs some of every class"
+            f"{dataset.source} has no sample of the class '{empty[0]}'{more}: training needs some of every class, so "
+            "add such samples, or cut the network's last layer down to the classes that there are"
         )
 
 

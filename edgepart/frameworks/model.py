@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from edgepart import plugins
 from edgepart.errors import EdgepartError, MissingExtra, ModelError, UnknownName
 from edgepart.frameworks import Framework, framework, framework_of
 from edgepart.frameworks.keras.names import fresh_names
+from edgepart.frameworks.silence import silent_import
 
 _FORMS = "file.py:function, package.module:function, a .onnx, .keras or .h5 file, or hf:FOLDER"
 #: package → the extra that installs it
@@ -82,7 +84,9 @@ def load_model(spec: str) -> LoadedModel:
         raise ModelError(f"'{spec}' does not name a model: expected {_FORMS}")
     file = Path(place).expanduser()
     from_file = place.endswith(".py") or "/" in place
-    with _importable(file.parent if from_file else Path.cwd()), fresh_names():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own switch, for what it says after its import
+    folder = file.parent if from_file else Path.cwd()
+    with _importable(folder), fresh_names(), silent_import("tensorflow"):
         module = _from_file(file, spec) if from_file else _from_package(place, spec)
         returned = _called(_function(module, function, place), spec)
     return _checked(returned, function, spec)

@@ -1,20 +1,41 @@
-"""Frameworks whose C++ writes to the terminal past Python: nothing of it reaches the user."""
+"""Frameworks log, warn and print about what is then raised or does not matter: nothing of it reaches the user.
+
+``quiet`` is for what only speaks through Python, ``silence`` also for C++ that writes to the terminal past it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import io
 import logging
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 _STDOUT, _STDERR = 1, 2
 _lock = threading.Lock()
 #: threads inside :func:`silence`; what the first of them has set aside, for the last to put back
 _inside = 0
 _aside = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence warnings, log messages and what Python prints on stderr while the block runs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager
@@ -36,6 +57,42 @@ def silence() -> Iterator[None]:
             _inside -= 1
             if _inside == 0:
                 _aside.close()
+
+
+class _SilentImport(MetaPathFinder):
+    """Finds one package as Python does, to be executed in silence."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._package:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_silently(module: ModuleType) -> None:
+                with silence():
+                    execute(module)
+
+            setattr(spec.loader, "exec_module", execute_silently)  # noqa: B010
+        return spec
+
+
+@contextlib.contextmanager
+def silent_import(package: str) -> Iterator[None]:
+    """Keep quiet what a package writes when code in the block imports it; everything else is heard."""
+    finder = _SilentImport(package)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
 
 
 def _set_aside(stack: contextlib.ExitStack) -> None:

@@ -5,7 +5,7 @@ import pytest
 from small_networks import CLASSES, EXAMPLE, captured, contents, image_plan, images, network
 
 from edgepart.bundle import build, open_bundle
-from edgepart.errors import ExportError, UnknownName
+from edgepart.errors import ExportError, MissingExtra, UnknownName
 from edgepart.frameworks.runtimes import runtime
 from edgepart.training import TrainingSettings
 
@@ -68,6 +68,34 @@ def test_the_router_runs_where_samples_enter(tmp_path):
     assert bundle.manifest.router.runtime == "onnxruntime"
     given = images(5, seed=1).batch(range(5))
     np.testing.assert_allclose(bundle.embed(given), made(tmp_path / "own").embed(given), rtol=1e-4, atol=1e-5)
+
+
+def test_the_router_falls_back_to_the_network_s_own_runtime(tmp_path, monkeypatch):
+    refusing = runtime("onnxruntime")
+    write = type(refusing).write
+
+    def refuse(self, part, path, **options):
+        if path.parent.name == "router":
+            raise ExportError("the runtime lacks the operation 'Frobnicate' of layer 'stage3'")
+        write(self, part, path, **options)
+
+    monkeypatch.setattr(type(refusing), "write", refuse)
+    said = []
+    bundle = made(tmp_path / "out", runtimes={"mobile": "onnxruntime"}, say=said.append)
+    assert bundle.manifest.router.runtime == "torch"
+    assert any("the router runs in torch" in text and "Frobnicate" in text for text in said)
+    given = images(5, seed=1).batch(range(5))
+    np.testing.assert_array_equal(bundle.embed(given), made(tmp_path / "own").embed(given))
+
+
+def test_a_missing_package_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    def missing(_):
+        raise MissingExtra("onnxruntime", "onnx")
+
+    monkeypatch.setattr(type(runtime("onnxruntime")), "version", missing)
+    with pytest.raises(MissingExtra, match="onnxruntime"):
+        made(tmp_path / "out", runtimes={"edge": "onnxruntime"})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,33 @@ def masked_recurrent():
     return keras.Model(x, layers.Dense(3)(y))
 
 
+def masked_sequence():
+    """Token ids whose zeros are masked, an LSTM that gives out every step: the loop reads the embeddings."""
+    x = keras.Input((None,), dtype="int64", name="ids")
+    y = layers.LSTM(16, return_sequences=True)(layers.Embedding(TOKENS, 8, mask_zero=True)(x))
+    return keras.Model(x, layers.Dense(3)(layers.Dense(16)(y)))
+
+
+def gated():
+    """Of functions that are written as they are read: silu has a gradient of its own, XLA compiles grouped ones."""
+    x = keras.Input((8, 8, 4), name="image")
+    y = layers.Conv2D(8, 3, groups=2, activation="silu")(x)
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(y)))
+
+
+@keras.saving.register_keras_serializable("edgepart_tests")
+class Spectrum(layers.Layer):
+    """What LiteRT's converter writes, and LiteRT cannot load."""
+
+    def call(self, x):
+        return tf.math.real(tf.signal.fft(tf.cast(x, tf.complex64)))
+
+
+def spectral():
+    x = keras.Input((16,), name="x")
+    return keras.Model(x, layers.Dense(3)(Spectrum(name="spectrum")(x)))
+
+
 def several():
     """Three inputs of which one leaves as it came, four outputs of which two are equal."""
     a, b, c = (keras.Input((size,), name=name) for name, size in (("a", 3), ("b", 4), ("c", 2)))

@@ -1,6 +1,8 @@
 """Keras networks from files; nothing in them is executed."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -110,3 +112,18 @@ def test_a_file_of_keras_2():
     [found] = captured.slice(None, None).run(example).values()
     expected = loaded(list(example.values()), training=False)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_another_backend_is_refused_before_it_is_imported():
+    """Its package may not be there."""
+    code = (
+        "from pathlib import Path; from edgepart.errors import CaptureError\n"
+        "from edgepart.frameworks import framework\n"
+        "try: framework('keras').load(Path('x.keras'))\n"
+        "except CaptureError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("Keras runs on the backend 'jax' here")
+    assert not done.stderr

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_zoo import NETWORKS, TOKENS, answers, final, inputs, network, program, run_parts
 
 from edgepart.errors import GraphError
-from edgepart.frameworks import slices
+from edgepart.frameworks import framework, slices
 
 TOLERANCE = {"mixed_float16": 2e-3, "mixed_bfloat16": 2e-2}
 #: of every way of branching one; the others take longer
@@ -194,3 +194,19 @@ def test_a_runner_computes_and_checks_beforehand():
     np.testing.assert_array_equal(found, part.run(given)[part.outputs[0]])
     with pytest.raises(GraphError, match="is missing"):
         part.runner({})
+
+
+@pytest.mark.parametrize("length", [None, 6])
+def test_attention_takes_the_mask_off_what_it_reads(length):
+    """The sum after it has no mask then, nor has what follows, although Keras' symbolic tensors do."""
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((length,), dtype="int32", name="ids")
+    x = keras.layers.Embedding(9, 16, mask_zero=True)(ids)
+    x = keras.layers.Add(name="residual")([x, keras.layers.MultiHeadAttention(2, 8)(x, x)])
+    x = keras.layers.MultiHeadAttention(2, 8)(keras.layers.LayerNormalization()(x), x)
+    model = keras.Model(ids, keras.layers.Dense(3)(keras.layers.GlobalMaxPooling1D()(x)))
+    padded = np.array([[3, 1, 4, 1, 5, 2], [2, 6, 5, 0, 0, 0]], np.int32)
+    captured = framework("keras").program(model, padded)
+    parts = slices(captured, [captured.graph.after("residual")])
+    found = final(captured.graph, run_parts(parts, {"ids": padded}))
+    assert np.abs(found[0] - model.predict(padded, verbose=0)).max() < 1e-6

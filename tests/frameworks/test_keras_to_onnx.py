@@ -9,10 +9,12 @@ from keras_parts import (
     arrays,
     attentive,
     convolutional,
+    gated,
     half,
     keras,
     largest_difference,
     masked_recurrent,
+    masked_sequence,
     oddly_named,
     part,
     recurrent,
@@ -31,7 +33,7 @@ def written(of, path):
     return ONNX.open(path)
 
 
-@pytest.mark.parametrize("make", [convolutional, attentive, recurrent, masked_recurrent, several, half])
+@pytest.mark.parametrize("make", [convolutional, attentive, recurrent, masked_recurrent, several, half, gated])
 def test_equals_the_part(make, tmp_path):
     artefact = written(part(make), tmp_path / "part.onnx")
     differences = [largest_difference(artefact, part(make), batch) for batch in (1, 3, 1)]
@@ -110,3 +112,10 @@ def test_float16_of_a_keras_part(tmp_path):
     ONNX.write(part(attentive), tmp_path / "part.onnx", precision="float16")
     assert largest_difference(ONNX.open(tmp_path / "part.onnx"), part(attentive), 3) < ONNX.tolerance("float16")
     assert arrays(part(attentive), 1)["ids"].dtype == np.int64
+
+
+def test_int8_of_a_loop_is_refused(tmp_path):
+    """ONNX Runtime would end the process on loading embeddings in 8 bits that a loop reads."""
+    with pytest.raises(ExportError, match=r"\(Loop\) into int8"):
+        ONNX.write(part(masked_sequence), tmp_path / "part.onnx", precision="int8")
+    assert not list(tmp_path.iterdir())

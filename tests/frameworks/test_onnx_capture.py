@@ -13,9 +13,10 @@ import torch
 from onnx import helper
 from onnx_zoo import FLOAT, INT64, make, node, normal
 
+from edgepart.errors import CaptureError
 from edgepart.frameworks import capture, slices
 from edgepart.frameworks.onnx import OnnxFramework
-from edgepart.frameworks.onnx.shapes import fit
+from edgepart.frameworks.onnx.shapes import fit, fit_floor
 from edgepart.graph.sizes import evaluate_size
 
 FRAMEWORK = OnnxFramework()
@@ -195,16 +196,116 @@ def test_examples_are_arrays_tensors_tuples_or_dicts(form):
         np.testing.assert_array_equal(array, arrays[name][:1])
 
 
-def test_a_length_that_is_fixed_inside_is_that_of_the_example():
+def test_a_length_that_is_fixed_inside_is_told():
     proto = make(
         [node("MatMul", ["x", "w"], ["y"], "product"), node("Add", ["y", "p"], ["z"], "positions")],
         {"x": (FLOAT, ["batch", "frames", 3])},
         ["z"],
         {"w": normal(3, 4), "p": normal(6, 4)},
     )
+    with pytest.raises(CaptureError, match=r"a length of 6 alone: .* --dim_param frames --dim_value 6 MODEL"):
+        FRAMEWORK.program(proto, normal(2, 6, 3))
+    proto.graph.input[0].type.tensor_type.shape.dim[1].ClearField("dim_param")
+    with pytest.raises(CaptureError, match="--input_name x --input_shape 1,6,3 MODEL"):
+        FRAMEWORK.program(proto, normal(2, 6, 3))
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 6
     graph = FRAMEWORK.program(proto, normal(2, 6, 3)).graph
-    assert graph.tensor("x").shape == ("batch", 6, 3)
     assert graph.symbols == {"batch": 1}
+
+
+@pytest.mark.parametrize("length", [4, 16, 40])
+def test_a_length_that_strides_divide(length):
+    nodes = [
+        node("Gather", ["e", "ids"], ["h"], "embed"),
+        node("Transpose", ["h"], ["t"], "turn", perm=[0, 2, 1]),
+        node("Conv", ["t", "k"], ["c"], "first", strides=[2], pads=[1, 1]),
+        node("Conv", ["c", "k"], ["d"], "second", strides=[2], pads=[1, 1]),
+        node("GlobalAveragePool", ["d"], ["y"], "pool"),
+    ]
+    proto = make(nodes, {"ids": (INT64, ["n", "len"])}, ["y"], {"e": normal(20, 4), "k": normal(4, 4, 3)})
+    program = FRAMEWORK.program(proto, onnx_zoo.draw(proto, 1, length))
+    graph = program.graph
+    assert graph.tensor("second").bytes == 16 * -(-length // 4)
+    first, second = slices(program, [graph.after("second")])
+    for batch, other in [(1, 3), (3, 18), (2, 33)]:
+        given = onnx_zoo.draw(proto, batch, other)
+        sent = first.run(given)
+        np.testing.assert_allclose(second.run(sent)["pool"], onnx_zoo.whole(proto, given)[0], rtol=1e-4, atol=1e-6)
+        size = evaluate_size(graph.tensor("second").shape[2], {"batch": batch, "sequence": other})
+        assert sent["second"].shape == (batch, 4, size)
+
+
+@pytest.mark.parametrize("size", ["sequence//2", "(sequence + 3)//4 - 1", "batch*(3*((sequence + 1)//3) + 2)"])
+def test_divided_lengths_are_fitted(size):
+    settings = [(1, 9), (2, 9), (1, 8), (2, 8), (3, 7)]
+    seen = [evaluate_size(size, {"batch": b, "sequence": n}) for b, n in settings]
+    lengths = {n: evaluate_size(size, {"batch": 1, "sequence": n}) for n in range(1, 24)}
+    fitted = fit_floor(lengths, seen, settings)
+    for batch, length in [(4, 31), (7, 50)]:
+        symbols = {"batch": batch, "sequence": length}
+        assert evaluate_size(fitted, symbols) == evaluate_size(size, symbols)
+    assert fit_floor({n: n * n for n in range(1, 24)}, seen, settings) is None
+    assert fit_floor({9: 4, 8: 4}, seen, settings) is None
+
+
+@pytest.mark.parametrize("operation", ["Gather", "GatherND"])
+def test_masks_that_are_picked_with_the_index_of_one_sample(operation):
+    """As transformers' models pick them, exported for a batch of 1: every sample would get the mask of the first."""
+    places = np.arange(5).reshape(1, 1, 5)
+    if operation == "GatherND":
+        places = np.stack([np.zeros_like(places), places], -1)
+    read = "flat" if operation == "Gather" else "numbers"
+    nodes = [
+        node("Cast", ["mask"], ["numbers"], "cast", to=FLOAT),
+        node("Reshape", ["numbers", "all"], ["flat"], "flatten"),
+        node(operation, [read, "places"], ["picked"], "pick"),
+        node("Gather", ["e", "ids"], ["h"], "embed"),
+        node("MatMul", ["picked", "h"], ["y"], "pool"),
+    ]
+    weights = {"e": normal(20, 4), "places": places, "all": np.array([-1])}
+    proto = make(nodes, {"ids": (INT64, [1, 5]), "mask": (INT64, [1, 5])}, ["y"], weights)
+    example = {"ids": np.array([[1, 2, 3, 4, 5]]), "mask": np.ones((1, 5), np.int64)}
+    part = FRAMEWORK.program(proto, example).slice(None, None)
+    given = {"ids": np.arange(15).reshape(3, 5), "mask": np.tril(np.ones((3, 5), np.int64), 1)}
+    single = [onnx_zoo.whole(proto, {name: a[i : i + 1] for name, a in given.items()})[0] for i in range(3)]
+    np.testing.assert_allclose(part.run(given)["pool"], np.concatenate(single), rtol=1e-5)
+
+
+def test_a_loop():
+    body = helper.make_graph(
+        [node("MatMul", ["v", "w"], ["m"]), node("Tanh", ["m"], ["o"]), node("Identity", ["c"], ["go"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", INT64, []),
+            helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", FLOAT, ["n", 4]),
+        ],
+        [
+            helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("o", FLOAT, ["n", 4]),
+        ],
+    )
+    nodes = [node("Loop", ["times", "yes", "x"], ["h"], "loop", body=body), node("Relu", ["h"], ["y"], "relu")]
+    weights = {"w": normal(4, 4), "times": np.array(3), "yes": np.array(True)}
+    proto = make(nodes, {"x": (FLOAT, ["n", 4])}, ["y"], weights)
+    made = FRAMEWORK.program(proto, normal(1, 4)).slice(None, None).run({"x": normal(3, 4)})
+    np.testing.assert_array_equal(made["relu"], onnx_zoo.whole(proto, {"x": normal(3, 4)})[0])
+
+
+def test_nodes_out_of_order_and_a_graph_without_a_name(tmp_path):
+    """As ONNX Runtime's own conversion to float16 leaves them."""
+    proto = onnx_zoo.chain()
+    nodes = list(proto.graph.node)
+    proto.graph.ClearField("node")
+    proto.graph.node.extend(nodes[::-1])
+    proto.graph.name = ""
+    onnx.save(proto, tmp_path / "net.onnx")
+    given = onnx_zoo.draw(proto, 2)
+    expected = onnx_zoo.whole(onnx_zoo.chain(), given)
+    for model in (proto, FRAMEWORK.load(tmp_path / "net.onnx")[0]):
+        program = FRAMEWORK.program(model, given)
+        made = program.slice(None, None).run(given)
+        np.testing.assert_allclose(made[program.graph.outputs[0]], expected[0], rtol=1e-5)
 
 
 def test_masks_over_pairs_of_positions_share_the_length():

@@ -43,7 +43,7 @@ def test_an_operation_that_onnxruntime_lacks():
     proto = make(
         [helper.make_node("Magic", ["x"], ["y"], "wand", domain="far.away")], X, ["y"], {}, domains=["far.away"]
     )
-    refused(proto, match="ONNX Runtime lacks the operation Magic of node 'wand'")
+    refused(proto, match=r"ONNX Runtime lacks the operation far.away.Magic of node 'wand'")
     proto = make(
         [node("Sigmoid", ["x"], ["y"], "half")],
         {"x": (TensorProto.BFLOAT16, ["n", 4])},
@@ -152,6 +152,37 @@ def test_weights_in_files_that_are_missing_or_too_short(tmp_path):
     with pytest.raises(ModelError, match=r"are in the file .*weights.bin, which does not exist"):
         FRAMEWORK.load(path)
     refused(onnx.load(path, load_external_data=False), example, match="weights.bin, which does not exist")
+
+
+@pytest.mark.parametrize("place", ["../weights.bin", "{folder}/weights.bin", "inside/../../weights.bin"])
+def test_weights_outside_the_folder_of_the_model(place, tmp_path):
+    path = tmp_path / "folder" / "model.onnx"
+    path.parent.mkdir()
+    onnx.save(onnx_zoo.chain(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = place.format(folder=tmp_path)
+    onnx.save(model, path)
+    (path.parent / "weights.bin").rename(tmp_path / "weights.bin")
+    with pytest.raises(ModelError, match=r"weights.bin, outside the model's folder"):
+        FRAMEWORK.load(path)
+    refused(model, np.ones((1, 3, 8, 8), np.float32), match="outside the model's folder")
+
+
+def test_an_operator_set_that_onnxruntime_does_not_know_yet():
+    proto = make([node("Relu", ["x"], ["y"])], X, ["y"], {}, opset=99)
+    refused(proto, match=r"operator set 99, and ONNX Runtime knows those up to \d+: export it with an older one")
+
+
+def test_a_damaged_file_says_nothing_besides(tmp_path, capfd):
+    proto = onnx_zoo.chain()
+    proto.graph.output[0].name = "nowhere"
+    onnx.save(proto, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="'nowhere'"):
+        FRAMEWORK.program(*FRAMEWORK.load(tmp_path / "model.onnx"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_files_that_are_no_models(tmp_path):

@@ -1,5 +1,6 @@
 """Torch parts as ExecuTorch programs: lengths, types, threads, and what cannot be written."""
 
+import sys
 import threading
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from network_zoo import NETWORKS, TOKENS, as_values, inputs, program
 from torch import nn
 
-from edgepart.errors import ExportError, FileError, GraphError
+from edgepart.errors import ExportError, FileError, GraphError, MissingExtra
 from edgepart.frameworks import slices
 from edgepart.frameworks.rows import join, require_rows, split
 from edgepart.frameworks.runtimes import runtime
@@ -219,6 +220,17 @@ def test_the_zoo_in_executorch(name, tmp_path, executorch):
                     known |= before.run(known)
                 found = artefact.run(known)
                 assert difference(part, part.run(known), found) < executorch.tolerance(precision)
+
+
+def test_a_package_that_executorch_brings_may_be_missing(tmp_path, executorch, monkeypatch):
+    for name in ("torchao.quantization.pt2e.quantize_pt2e", "executorch.backends.xnnpack.quantizer.xnnpack_quantizer"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (part,) = slices(capture(nn.Linear(2, 2).eval(), torch.ones(1, 2)), [])
+    with pytest.raises(MissingExtra, match=r"edgepart\[executorch\]"):
+        executorch.write(
+            part, tmp_path / "part.pte", precision="int8", samples=[{"input": np.ones((1, 2), np.float32)}]
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_can_be_written_but_not_run_is_refused_with_its_name(tmp_path, executorch):

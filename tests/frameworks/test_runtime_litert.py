@@ -10,6 +10,7 @@ from keras_parts import (
     arrays,
     attentive,
     convolutional,
+    gated,
     half,
     largest_difference,
     masked_recurrent,
@@ -17,6 +18,7 @@ from keras_parts import (
     part,
     recurrent,
     several,
+    spectral,
     unsupported,
 )
 
@@ -41,7 +43,7 @@ def written(of, path, precision="float32"):
     return LITERT.open(path)
 
 
-@pytest.mark.parametrize("make", [attentive, recurrent, masked_recurrent])
+@pytest.mark.parametrize("make", [attentive, recurrent, masked_recurrent, gated])
 @pytest.mark.parametrize("precision", LITERT.precisions)
 def test_equals_the_part(make, precision, tmp_path):
     """Two batch sizes in turn on one artefact, back to the first, and another length of sequences."""
@@ -93,6 +95,12 @@ def test_an_operation_that_is_lacking_is_named_with_its_layer(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_cannot_be_loaded_does_not_stay(tmp_path):
+    with pytest.raises(ExportError, match="LiteRT cannot load the part that its converter wrote"):
+        LITERT.write(part(spectral), tmp_path / "part.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_type_that_is_lacking_is_named(tmp_path):
     with pytest.raises(ExportError, match="for 'BiasAdd' on float16 of the layer 'conv2d"):
         LITERT.write(part(half), tmp_path / "part.tflite")
@@ -134,6 +142,9 @@ def test_a_missing_package(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     with pytest.raises(MissingExtra, match=r"ai-edge-litert.*edgepart\[litert\]"):
         LITERT.open(tmp_path / "part.tflite")
+    with pytest.raises(MissingExtra, match="ai-edge-litert"):
+        LITERT.write(part(several), tmp_path / "another.tflite")
+    assert not (tmp_path / "another.tflite").exists()
 
 
 ELSEWHERE = """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_zoo
 import pytest
 from onnx_parts import ModelPart, convolutional, difference, images, perceptron, read_twice, texts, transformer, vectors
 
@@ -107,6 +108,27 @@ def test_int8_of_convolutions_needs_samples(tmp_path):
         OnnxRuntime().write(convolutional(), tmp_path / "x.onnx", precision="int8")
     assert os.listdir(tmp_path) == []
     OnnxRuntime().write(transformer(), tmp_path / "x.onnx", precision="int8")  # takes its ranges as it runs
+
+
+def test_a_part_in_8_bits_is_not_quantised_again(tmp_path):
+    """ONNX Runtime's tools would not return."""
+    part, samples = convolutional(), [images(4)]
+    OnnxRuntime().write(part, tmp_path / "x.onnx", precision="int8", samples=samples)
+    again = ModelPart(onnx.load(tmp_path / "x.onnx"))
+    for precision in ("int8", "float16"):
+        with pytest.raises(ExportError, match="quantised already, as its node"):
+            OnnxRuntime().write(again, tmp_path / "y.onnx", precision=precision, samples=samples)
+    OnnxRuntime().write(again, tmp_path / "y.onnx")
+
+
+def test_control_flow_is_not_quantised(tmp_path):
+    proto = onnx_zoo.conditional()
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["batch", 4]))
+    part = ModelPart(proto)
+    with pytest.raises(ExportError, match=r"'choose' \(If\) into int8, as it holds a graph of its own"):
+        OnnxRuntime().write(part, tmp_path / "x.onnx", precision="int8")
+    assert not list(tmp_path.iterdir())
+    OnnxRuntime().write(part, tmp_path / "x.onnx", precision="float16")
 
 
 def test_samples_must_fit(tmp_path):

@@ -11,6 +11,7 @@ from keras_parts import (
     arrays,
     attentive,
     convolutional,
+    gated,
     largest_difference,
     masked_recurrent,
     oddly_named,
@@ -43,7 +44,7 @@ def written(of, path):
     return TENSORFLOW.open(path)
 
 
-@pytest.mark.parametrize("make", [attentive, recurrent, masked_recurrent, unsupported])
+@pytest.mark.parametrize("make", [attentive, recurrent, masked_recurrent, unsupported, gated])
 def test_equals_the_part(make, tmp_path):
     """Of loops too, although the functions that hold them are copied, and the copies go in any order."""
     artefact = written(part(make), tmp_path / "part")

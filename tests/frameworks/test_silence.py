@@ -2,12 +2,13 @@
 
 import logging
 import os
+import sys
 import threading
 import warnings
 
 import pytest
 
-from edgepart.frameworks.silence import silence
+from edgepart.frameworks.silence import quiet, silence, silent_import
 
 
 def shout(word):
@@ -27,6 +28,16 @@ def test_inside_and_after(capfd, caplog):
     os.write(2, b"after on 2\n")
     logging.getLogger("edgepart.tests").error("after")
     assert capfd.readouterr() == ("after on 1\n", "after on 2\n")
+    assert [record.message for record in caplog.records] == ["after"]
+
+
+def test_quiet_leaves_what_is_written_past_python(capfd, caplog):
+    with warnings.catch_warnings(record=True) as warned, quiet():
+        shout("inside")
+        sys.stderr.write("printed")
+    assert capfd.readouterr() == ("inside on 1\n", "inside on 2\n")
+    assert not warned
+    logging.getLogger("edgepart.tests").error("after")
     assert [record.message for record in caplog.records] == ["after"]
 
 
@@ -62,3 +73,19 @@ def test_threads_that_overlap(capfd):
     assert logging.root.manager.disable == logging.NOTSET
     with pytest.warns(UserWarning, match="after"):
         warnings.warn("after", stacklevel=1)
+
+
+def test_a_package_that_the_users_code_imports(tmp_path, monkeypatch, capfd):
+    """What it says is dropped, what the user's code says is not; the package is the same."""
+    (tmp_path / "talkative.py").write_text("import os\nos.write(2, b'noise\\n')\nANSWER = 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.meta_path)
+    with silent_import("talkative"):
+        os.write(2, b"user\n")
+        import talkative
+    assert talkative.ANSWER == 42
+    assert sys.modules.pop("talkative") is talkative
+    assert capfd.readouterr().err == "user\n"
+    with silent_import("talkative"):
+        pass  # nobody imports it
+    assert sys.meta_path == before

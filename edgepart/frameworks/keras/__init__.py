@@ -155,6 +155,8 @@ def require_keras() -> None:
     # TensorFlow reads these once, when it is imported
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if "keras" not in sys.modules and os.environ["KERAS_BACKEND"] != "tensorflow":
+        raise _other_backend(os.environ["KERAS_BACKEND"])  # whose package may be missing
     for package in ("tensorflow", "keras"):
         if package in sys.modules:
             continue
@@ -166,7 +168,11 @@ def require_keras() -> None:
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        raise CaptureError(
-            f"Keras runs on the backend '{keras.backend.backend()}' here, edgepart captures it on TensorFlow only: set "
-            "the environment variable KERAS_BACKEND=tensorflow (or the backend in ~/.keras/keras.json)"
-        )
+        raise _other_backend(keras.backend.backend())
+
+
+def _other_backend(name: str) -> CaptureError:
+    return CaptureError(
+        f"Keras runs on the backend '{name}' here, edgepart captures it on TensorFlow only: set the environment "
+        "variable KERAS_BACKEND=tensorflow (or the backend in ~/.keras/keras.json)"
+    )

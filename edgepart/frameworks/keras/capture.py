@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
@@ -16,8 +17,8 @@ from edgepart.frameworks.keras.explain import reason
 from edgepart.frameworks.keras.flatten import Flattener, Opened, called, functional_of, structure
 from edgepart.frameworks.keras.part import tensor
 from edgepart.frameworks.keras.program import Program
-from edgepart.frameworks.keras.quiet import quiet
 from edgepart.frameworks.keras.tracing import Value
+from edgepart.frameworks.silence import quiet
 from edgepart.graph import Graph
 
 
@@ -60,6 +61,9 @@ def _require_equal(program: Program, model: Any, given: Example) -> None:
             f"the network '{program.graph.name}' computes something else when Keras is told that lengths vary "
             "(TimeDistributed layers with a mask do, for one): give its inputs a fixed length"
         )
+
+
+_NAMED_BY_KERAS = re.compile(r"(input_layer|keras_tensor)(_\d+)?")
 
 
 def _close(found: Any, expected: Any) -> bool:
@@ -158,11 +162,17 @@ def _build(model: Any, example: object) -> None:
 
 
 def input_names(functional: Any) -> list[str]:
-    """Keys of the dict that the model takes, or else the names of its input layers."""
+    """Keys of the dict that the model takes, or else the names of its input layers.
+
+    Names that Keras gave are counted anew: Keras counts them through the whole process.
+    """
     struct = functional.input
     named = struct if isinstance(struct, dict) else {}
     keys = {id(tensor): str(key) for key, tensor in named.items() if isinstance(tensor, KerasTensor)}
-    return [keys.get(id(tensor), _layer_name(tensor)) for tensor in functional.inputs]
+    found = [keys.get(id(tensor), _layer_name(tensor)) for tensor in functional.inputs]
+    given = [name for name in found if _NAMED_BY_KERAS.fullmatch(name)]
+    fresh = {name: f"input_layer_{number}" if number else "input_layer" for number, name in enumerate(given)}
+    return [fresh.get(name, name) for name in found]
 
 
 def _layer_name(tensor: Any) -> str:

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from edgepart.errors import ExportError, MissingExtra
 from edgepart.files import atomic_file
-from edgepart.frameworks.keras.traced import INPUT, OUTPUT, Exportable, Traced, first_line
+from edgepart.frameworks.keras.traced import INPUT, OUTPUT, Exportable, Traced
+from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.silence import silence
 from edgepart.graph import Tensor
@@ -58,6 +59,10 @@ def _convert(traced: Traced) -> Any:
     outputs = [tensor.name for tensor in concrete.outputs]
     named = {name: INPUT.format(place) for place, name in enumerate(inputs)}
     named |= {name: OUTPUT.format(place) for place, name in enumerate(outputs)}
+    for operation in concrete.graph.get_operations():
+        # Keras has XLA compile grouped convolutions, which keeps them a function; ONNX has them as they are
+        if "_XlaMustCompile" in operation.node_def.attr:
+            operation._clear_attr("_XlaMustCompile")
     try:
         with silence(), tf.device("/cpu:0"):
             frozen = tf_loader.from_function(concrete, inputs, outputs)

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from edgepart.errors import FileError
 from edgepart.files import atomic_folder
-from edgepart.frameworks.keras.traced import Exportable, Traced, first_line
+from edgepart.frameworks.keras.traced import Exportable, Traced
+from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.silence import silence
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from edgepart.errors import ExportError
 from edgepart.files import atomic_file
 from edgepart.frameworks.base import Arrays
-from edgepart.frameworks.keras.traced import INPUT, Exportable, Traced, first_line
+from edgepart.frameworks.keras.traced import INPUT, Exportable, Traced
+from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.silence import silence
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from keras import KerasTensor
 
 from edgepart.errors import CaptureError
-from edgepart.frameworks.keras.quiet import quiet
 from edgepart.frameworks.keras.tracing import Call, Value, record
+from edgepart.frameworks.silence import quiet
 
 #: numbers that TensorFlow writes into the code
 _FEW = 128
@@ -33,6 +33,8 @@ class Flattener:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        #: where a mask is no more what the call gave out that made the value
+        self._masks: dict[Value, Value | None] = {}
 
     def run(self, opened: Opened, given: Sequence[Value], path: tuple[str, ...] = ()) -> list[Value]:
         """What a model makes of values, in the order of its outputs."""
@@ -46,8 +48,9 @@ class Flattener:
     def call(self, operation: Any, args: Any, kwargs: Any, path: tuple[str, ...]) -> list[Value]:
         """Record one call; the values it gives out, in order."""
         args, kwargs = keras.tree.map_structure(_constant, (args, kwargs))
-        call = Call(operation, args, kwargs, (*path, _name(operation)))
+        call = Call(operation, args, kwargs, (*path, _name(operation)), masks=dict(self._masks))
         record(call)
+        self._masks |= dict.fromkeys(call.unmasks)
         self.calls.append(call)
         return [value for value in call.makes if not value.is_mask]
 
@@ -76,25 +79,30 @@ class Flattener:
         functional = functional_of(model)
         if functional is not None:
             values = [leaf for leaf in keras.tree.flatten(args) if isinstance(leaf, Value)]
+            # a mask in its arguments goes to what it is given, and stays there
+            for value, mask in zip(values, keras.tree.flatten(kwargs.get("mask")), strict=False):
+                if isinstance(mask, Value):
+                    self._masks[value] = mask
             made = self.run(Opened(functional.inputs, functional.outputs), values, inner)
-            return _masked(model, values, made)
+            return self._masked(model, values, made)
         values = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
-        if any(value.mask is not None for value in values):
+        if any(self._mask(value) is not None for value in values):
             return self.call(model, args, kwargs, path)
         symbols = {value: KerasTensor(value.shape, value.dtype) for value in values}
         filled = keras.tree.map_structure(lambda x: symbols[x] if isinstance(x, Value) else x, (args, kwargs))
-        before = len(self.calls)
+        before, masks = len(self.calls), dict(self._masks)
         try:
             with called(model, *filled) as outputs:
                 opened = Opened(list(symbols.values()), outputs)
                 return self.run(opened, list(symbols), inner)
         except Exception:
             del self.calls[before:]
+            self._masks = masks
             return self.call(model, args, kwargs, path)
 
     def _adapted(self, value: Value, symbol: Any, path: tuple[str, ...]) -> Value:
         """A Functional casts what it is given, and adds or drops a last dimension of one."""
-        mask = value.mask
+        given = value
         if value.dtype != symbol.dtype:
             value = self._changed(keras.ops.cast, value, path, symbol.dtype)
         rank, wanted = len(value.shape), len(symbol.shape)
@@ -102,8 +110,21 @@ class Flattener:
             value = self._changed(keras.ops.squeeze, value, path, -1)
         if rank == wanted - 1:
             value = self._changed(keras.ops.expand_dims, value, path, -1)
-        value.mask = mask
+        if value is not given:
+            value.mask = self._mask(given)
         return value
+
+    def _mask(self, value: Value) -> Value | None:
+        return self._masks.get(value, value.mask)
+
+    def _masked(self, model: Any, given: Sequence[Value], made: list[Value]) -> list[Value]:
+        """As Keras does after it has called a model: outputs without a mask take the one of the input."""
+        if not model.supports_masking or all(self._mask(value) is not None for value in made):
+            return made
+        for value, source in zip(made, given, strict=False):
+            if self._mask(value) is None:
+                self._masks[value] = self._mask(source)
+        return made
 
     def _changed(self, function: Any, value: Value, path: tuple[str, ...], argument: Any) -> Value:
         outcome = function(KerasTensor(value.shape, value.dtype), argument)
@@ -160,16 +181,6 @@ def called(model: Any, args: Any, kwargs: Any) -> Iterator[list[Any]]:
         for key, (inbound, outbound) in before.items():
             del operations[key]._inbound_nodes[inbound:]
             del operations[key]._outbound_nodes[outbound:]
-
-
-def _masked(model: Any, given: Sequence[Value], made: list[Value]) -> list[Value]:
-    """As Keras does after it has called a model: outputs without a mask take the one of the input."""
-    if not model.supports_masking or all(value.mask is not None for value in made):
-        return made
-    for value, source in zip(made, given, strict=False):
-        if value.mask is None:
-            value.mask = source.mask
-    return made
 
 
 def _nodes(opened: Opened) -> list[Any]:

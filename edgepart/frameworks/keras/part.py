@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from edgepart.errors import GraphError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.keras.functions import with_own_functions
-from edgepart.frameworks.keras.quiet import quiet
 from edgepart.frameworks.keras.tracing import Call, Value, get_mask
 from edgepart.frameworks.signature import Signature, array_dtype
+from edgepart.frameworks.silence import quiet
 from edgepart.graph import Graph
 
 if TYPE_CHECKING:

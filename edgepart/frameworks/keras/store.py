@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from edgepart.errors import FileError
-from edgepart.files import atomic_folder, read_json, write_arrays, write_json
+from edgepart.files import atomic_folder, read_arrays, read_json, write_arrays, write_json
 from edgepart.frameworks.keras.part import Step
 from edgepart.frameworks.signature import array_dtype
 from edgepart.graph import Graph
@@ -64,7 +62,7 @@ def load_program(folder: Path) -> tuple[Graph, list[Step], dict[str, Any], dict[
     """
     graph = Graph.load(folder / _GRAPH)
     described = read_json(folder / _STEPS)
-    arrays, sample = _load(folder / _WEIGHTS), _load(folder / _SAMPLE)
+    arrays, sample = read_arrays(folder / _WEIGHTS), read_arrays(folder / _SAMPLE)
     try:
         steps = [
             Step(
@@ -95,13 +93,6 @@ def _operations(path: Path) -> Any:
     if found:
         raise FileError(f"{path} holds the operation {found}, which no layer of a network has: do not trust this file")
     return definition
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise FileError(f"{path} is missing or damaged: {error}") from error
 
 
 def _bits(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import tensorflow as tf
 
 from edgepart.errors import ExportError
+from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.silence import silence
 
 if TYPE_CHECKING:
@@ -99,12 +100,6 @@ class Traced:
 
 #: types that every runtime computes with
 _USUAL = (tf.float32, tf.int32, tf.int64, tf.bool, tf.resource)
-
-
-def first_line(error: BaseException) -> str:
-    """Of what a library said, without its full stop."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(". ") if lines else "no message"
 
 
 def _scope(layer: str) -> str:

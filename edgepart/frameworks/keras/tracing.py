@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from edgepart.errors import CaptureError
 from edgepart.frameworks.keras.explain import reason
-from edgepart.frameworks.keras.quiet import quiet
+from edgepart.frameworks.silence import quiet
 
 #: operations that call Python, which no other process could
 _PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
@@ -56,6 +56,10 @@ class Call:
     #: what the body reads: Keras variables, and tensors that are constants in the user's code
     variables: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
+    #: masks that calls before this one have put on values, or taken off (None), instead of their own
+    masks: Mapping[Value, Value | None] = field(default_factory=dict)
+    #: values whose mask this one takes off
+    unmasks: frozenset[Value] = frozenset()
 
     @property
     def title(self) -> str:
@@ -72,7 +76,8 @@ class Call:
         for value in self.values():
             given[value] = tensors(value)
             if given[value] is not None:  # an argument that nothing was computed from
-                set_mask(given[value], tensors(value.mask) if value.mask is not None else None)
+                mask = self.masks.get(value, value.mask)
+                set_mask(given[value], tensors(mask) if mask is not None else None)
         args, kwargs = keras.tree.map_structure(
             lambda leaf: given[leaf] if isinstance(leaf, Value) else leaf, (self.args, self.kwargs)
         )
@@ -175,6 +180,9 @@ def record(call: Call) -> None:
     """
     traced = trace(call, lambda value: value.shape)
     graph = traced.graph
+    # MultiHeadAttention does so; whatever reads the tensor after it then sees no mask
+    masked = [value for value in call.values() if call.masks.get(value, value.mask) is not None]
+    call.unmasks = frozenset(value for value in masked if get_mask(traced.places[value]) is None)
     known = {id(tensor): value for value, tensor in traced.places.items()}
     made: list[Any] = []
     masks: list[tuple[Value, Any]] = []
@@ -210,6 +218,7 @@ def _write(call: Call, traced: Traced, made: list[Any]) -> None:
     definition = tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), names)
     kept = {node.name: node for node in definition.node}
     _require_portable(call, definition)
+    _forget_gradients(definition)
     weights: dict[int, str] = {}
     for key, tensor in scope.places.items():
         if tensor.op.name in kept:
@@ -226,7 +235,7 @@ def _write(call: Call, traced: Traced, made: list[Any]) -> None:
         weights[id(outside)] = inside.op.name
         call.constants.append(outside)
     inputs = {value: tensor.op.name for value, tensor in traced.places.items() if tensor.op.name in kept}
-    masks = {value for value in traced.places if value.is_mask} | set(_given_masks(call))
+    masks = {value for value in traced.places if value.is_mask} | set(_given_masks(call)) | set(call.masks.values())
     # batch normalisation reads a mask only while it learns
     every = isinstance(call.operation, keras.layers.BatchNormalization)
     call.reads = [value for value in traced.places if value in inputs or every or value not in masks]
@@ -249,6 +258,16 @@ def _require_portable(call: Call, definition: Any) -> None:
             f"the layer '{call.title}' calls Python while it runs ({found}), which no part could take along: write it "
             "with keras.ops"
         )
+
+
+def _forget_gradients(definition: Any) -> None:
+    """Drop gradients that are Python functions (silu has one): they hold tensors of this graph, and no file takes them.
+
+    Training calls the operation itself.
+    """
+    functions = (node for function in definition.library.function for node in function.node_def)
+    for node in (*definition.node, *functions):
+        node.attr.pop("_gradient_op_type", None)
 
 
 def get_mask(tensor: Any) -> Any:

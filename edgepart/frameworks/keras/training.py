@@ -19,8 +19,8 @@ from edgepart.frameworks.builder import State
 from edgepart.frameworks.keras.adamw import AdamW, clipped
 from edgepart.frameworks.keras.logits import gives_probabilities, logits_of
 from edgepart.frameworks.keras.program import Program
-from edgepart.frameworks.keras.quiet import quiet
 from edgepart.frameworks.keras.weights import Weights
+from edgepart.frameworks.silence import quiet
 from edgepart.partitioning.stages import Stage
 
 Tensors = Mapping[str, Any]

@@ -27,9 +27,9 @@ from edgepart.frameworks.onnx.sides import Sides, inputs
 
 #: batches that are compared, and how far batched and single results may lie apart, relative to the largest value
 _BATCHES = 3
-_TOLERANCE = 1e-3
+_TOLERANCE, _HALF_TOLERANCE = 1e-4, 1e-3
 #: operations that a batch is given to where they hold it as a constant
-_REPAIRED = ("Concat", "GRU", "LSTM", "RNN", "Reshape", "Resize")
+_REPAIRED = ("Concat", "GRU", "Gather", "GatherND", "LSTM", "RNN", "Reshape", "Resize")
 _HINT = "export it again with a batch of any size (torch.onnx.export: dynamic_shapes or dynamic_axes)"
 
 
@@ -72,10 +72,12 @@ def _agrees(model: ir.Model, free: Inputs, expected: list[list[NDArray[Any]]], b
         together = _results(model, [free.at(batch * _BATCHES)])[0]
     except CaptureError:
         return False
-    return all(_equal(made, parts) for made, *parts in zip(together, *expected, strict=True))
+    half = any(value.dtype == ir.DataType.FLOAT16 for value in model.graph.initializers.values())
+    tolerance = _HALF_TOLERANCE if half else _TOLERANCE
+    return all(_equal(made, parts, tolerance) for made, *parts in zip(together, *expected, strict=True))
 
 
-def _equal(made: NDArray[Any], parts: Sequence[NDArray[Any]]) -> bool:
+def _equal(made: NDArray[Any], parts: Sequence[NDArray[Any]], tolerance: float) -> bool:
     axes = [axis for axis, size in enumerate(parts[0].shape) if made.ndim > axis and made.shape[axis] != size]
     whole = np.concatenate(parts, axis=axes[0]) if axes else parts[0]
     if made.shape != whole.shape or (not axes and any(not np.array_equal(part, whole) for part in parts)):
@@ -83,7 +85,7 @@ def _equal(made: NDArray[Any], parts: Sequence[NDArray[Any]]) -> bool:
     if whole.dtype.kind not in "fc":
         return bool(np.array_equal(made, whole))
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=0)
-    return bool(np.allclose(made, whole, rtol=0, atol=_TOLERANCE * scale, equal_nan=True))
+    return bool(np.allclose(made, whole, rtol=0, atol=tolerance * scale, equal_nan=True))
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class _Pair:
         """Whether the first half of the larger batch is the smaller one."""
         if self.axis is None or self.before is not None:
             return True
-        return _equal(np.take(self.two, range(self.one.shape[self.axis]), self.axis), [self.one])
+        return _equal(np.take(self.two, range(self.one.shape[self.axis]), self.axis), [self.one], _HALF_TOLERANCE)
 
     @property
     def outer(self) -> int:
@@ -152,6 +154,7 @@ class _Repair:
                 added = self._repaired(node)
                 for value in (value for each in added for value in inputs(each)):
                     left[value] = left.get(value, 0) + 1
+                left |= {value: len(value.uses()) for each in added for value in each.outputs}
                 self._evaluate([*added, node], left)
             else:
                 run.append(node)
@@ -165,6 +168,8 @@ class _Repair:
                 self._free_reshape(node)
             case "Concat":
                 return self._free_constants(node, range(len(node.inputs)), None)
+            case "Gather" | "GatherND":
+                return self._free_indices(node)
             case "LSTM" | "GRU" | "RNN":
                 return self._free_constants(node, (5, 6), 1)
             case "Resize":
@@ -280,6 +285,35 @@ class _Repair:
             node.replace_input_with(place, expanded.outputs[0])
             added += [*size_nodes, expanded]
         return added
+
+    def _free_indices(self, node: ir.Node) -> list[ir.Node]:
+        """Let every sample pick its own rows, where the samples lie end to end and the indices are those of the first.
+
+        So are the masks of transformers picked.
+        """
+        source, index = node.inputs[0], node.inputs[1]
+        pair = None if source is None else self._values.get(source)
+        whole = node.attributes.get_int("axis", 0) == 0 and node.attributes.get_int("batch_dims", 0) == 0
+        if pair is None or index is None or source is None or pair.axis != 0 or not whole or self._batch != 1:
+            return []
+        known = self._values[index].one if index in self._values else self._constant(index)
+        rank, size = known.ndim, known.shape
+        varies = index in self._values and self._values[index].axis is not None
+        if varies or rank < 2 or size[0] != 1 or known.dtype != np.int64 or "sequence" in self._free.symbols:
+            return []
+        rows, column = pair.one.shape[0], np.array([-1, *[1] * (rank - 1)])
+        first = np.eye(1, size[-1], dtype=np.int64)[0] if node.op_type == "GatherND" else np.int64(1)
+        count = self._batch_of(node, source, 0, [], [])
+        end = self._node(node, "Squeeze", [count[-1].outputs[0]])
+        limits = [self._weight(node, what, np.array(at, np.int64)) for what, at in (("start", 0), ("rows", rows))]
+        starts = self._node(node, "Range", [limits[0], end.outputs[0], limits[1]])
+        placed = self._node(node, "Reshape", [starts.outputs[0], self._weight(node, "column", column)])
+        offset = self._node(node, "Mul", [placed.outputs[0], self._weight(node, "first", np.asarray(first))])
+        own = self._node(node, "Add", [index, offset.outputs[0]])
+        for user, place in list(index.uses()):
+            if user is node or (user.op_type == "Shape" and self._place.get(user, -1) > self._place[node]):
+                user.replace_input_with(place, own.outputs[0])
+        return [*count, end, starts, placed, offset, own]
 
     def _free_sizes(self, node: ir.Node) -> list[ir.Node]:
         """Let the sizes that a Resize makes begin with the batch it reads."""

@@ -85,9 +85,13 @@ class Inputs:
 
 
 def _varied(row: NDArray[Any], times: int) -> NDArray[Any]:
-    """Another sample that is as valid: integers stay among those of the example."""
+    """Another sample that is as valid: integers stay among those of the example, ones become ones and zeros."""
     if not times or not row.ndim:
         return row
+    if row.dtype.kind in "biu" and row.shape[-1] > 1 and (row == 1).all():  # a mask: of a shorter sample
+        shorter = row.copy()
+        shorter[..., max(1, row.shape[-1] >> times) :] = 0
+        return shorter
     turned = np.roll(row, times, axis=-1)
     return turned * row.dtype.type(1 + 0.125 * times) if row.dtype.kind == "f" else turned
 

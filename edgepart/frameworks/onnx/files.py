@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx_ir as ir
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from edgepart.errors import FileError
-from edgepart.frameworks.base import Arrays
 
 #: more than this does not fit in one file of protobuf's
 _LARGE_BYTES = 2**31 - 2**20
@@ -42,15 +39,3 @@ def load_model(path: Path) -> ir.Model:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # protobuf's DecodeError, and whatever onnx_ir makes of nonsense
         raise FileError(f"{path} is not an ONNX model, or is damaged: export it again") from error
-
-
-def load_arrays(path: Path) -> Arrays:
-    """Read what :func:`edgepart.files.write_arrays` wrote.
-
-    Raises:
-        FileError: missing or damaged.
-    """
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise FileError(f"{path} is missing or damaged: {error}") from error

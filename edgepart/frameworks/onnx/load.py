@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ from edgepart.errors import FileError, ModelError
 from edgepart.frameworks.onnx.example import Arrays
 from edgepart.frameworks.onnx.files import load_model
 from edgepart.frameworks.onnx.normal import require_files
+from edgepart.frameworks.silence import silence
 
 #: positions of a sequence where the model takes any number
 _LENGTH = 16
 
 
 def load(path: Path) -> tuple[ir.Model, Arrays]:
-    """A network from a file, its weights left on disk, and an example of its inputs: noise, or for tokens zeros.
+    """A network from a file, its weights left on disk, and an example of its inputs: noise, for tokens zeros and ones.
 
     Raises:
         ModelError: not an ONNX model, or damaged, or weights that it keeps in other files are missing.
         FileError: it does not exist or cannot be read.
     """
     try:
-        model = load_model(path)
+        with silence():
+            model = load_model(path)
     except FileError as error:
         if path.is_file():
             raise ModelError(str(error)) from error
@@ -45,4 +48,7 @@ def _drawn(value: ir.Value, draw: np.random.Generator) -> NDArray[Any]:
     shape = [size if isinstance(size, int) else _LENGTH if axis else 1 for axis, size in sizes]
     if dtype.kind == "f":
         return draw.standard_normal(shape).astype(dtype)
-    return np.full(shape, "mask" in str(value.name).lower(), dtype)
+    name = str(value.name).lower()
+    if "ids" in name and "type" not in name:  # two tokens, so that positions differ
+        return (np.arange(math.prod(shape)) % 2).reshape(shape).astype(dtype)
+    return np.full(shape, "mask" in name, dtype)

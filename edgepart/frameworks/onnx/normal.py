@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -34,6 +37,7 @@ def normalise(given: object) -> ir.Model:
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.LiftSubgraphInitializersToMainGraphPass()(model)
     common.RemoveUnusedNodesPass()(model)
+    _drop_lone_concatenations(model)
     _own_weights(model)
     _make_constant_outputs(model)
     model.graph.sort()
@@ -66,6 +70,7 @@ def _checked_copy(given: object) -> ir.Model:
         require_files(given)
         serialised, _ = skeleton(given)
         _check(onnx.ModelProto.FromString(serialised))
+        given.graph.sort()  # says the same; only sorted ones are copied
         return given.clone()
     raise CaptureError(f"the model is a {type(given).__name__}, expected an onnx.ModelProto or an onnx_ir.Model")
 
@@ -87,8 +92,8 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     bare.opset_import.extend(proto.opset_import)
     bare.functions.extend(proto.functions)
     graph = proto.graph
-    bare.graph.name = graph.name
-    bare.graph.node.extend(graph.node)
+    bare.graph.name = graph.name or "graph"  # what else the checker wants, and nobody needs
+    bare.graph.node.extend(_in_order(graph))
     bare.graph.input.extend(graph.input)
     bare.graph.output.extend(graph.output)
     for value in bare.graph.output:  # the checker wants their shapes, which nothing else needs
@@ -101,18 +106,59 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     return bare
 
 
+def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes in topological order, which ONNX Runtime does not ask for, and its own tools do not always keep.
+
+    Those that read what nobody makes are left at the end, where the checker names them.
+    """
+    made = {value for node in graph.node for value in node.output if value}
+    waiting = {index: {v for v in _read(node) if v in made} for index, node in enumerate(graph.node)}
+    readers: dict[str, list[int]] = {}
+    for index, missing in waiting.items():
+        for value in missing:
+            readers.setdefault(value, []).append(index)
+    ready = [index for index, missing in waiting.items() if not missing]
+    heapq.heapify(ready)
+    order: dict[int, None] = {}
+    while ready:
+        index = heapq.heappop(ready)
+        order[index] = None
+        for value in graph.node[index].output:
+            for reader in readers.pop(value, ()):
+                waiting[reader].discard(value)
+                if not waiting[reader]:
+                    heapq.heappush(ready, reader)
+    return [graph.node[index] for index in [*order, *(each for each in waiting if each not in order)]]
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node reads, also in the graphs inside it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for each in inner.node:
+                yield from _read(each)
+            yield from (value.name for value in inner.output)
+
+
 def require_files(model: ir.Model) -> None:
     """Look for the files that a model keeps weights in.
 
     Raises:
-        CaptureError: one does not exist, or is too short.
+        CaptureError: one does not exist, is too short, or lies outside the model's folder: a file from somebody else
+            must not name any file of this machine, which would then travel with the parts.
     """
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
             if not isinstance(tensor, ir.ExternalTensor):
                 continue
-            file = Path(tensor.path)
+            file, place = Path(tensor.path), os.path.normpath(tensor.location)
+            if os.path.isabs(place) or place.split(os.sep)[0] == os.pardir:
+                raise CaptureError(
+                    f"the weights '{value.name}' are in the file {tensor.location}, outside the model's folder: put "
+                    "it beside the model, and save the model with its place there"
+                )
             if not file.is_file():
                 raise CaptureError(
                     f"the weights '{value.name}' are in the file {file}, which does not exist: put it there, or load "
@@ -140,6 +186,14 @@ def _own_weights(model: ir.Model) -> None:
 
 def _is_large(tensor: ir.ExternalTensor) -> bool:
     return tensor.nbytes > _LARGE_BYTES and is_native(tensor.dtype) and tensor.dtype not in _INTEGERS
+
+
+def _drop_lone_concatenations(model: ir.Model) -> None:
+    """One tensor concatenated with nothing, as in the first layer of a dense block, must not be sent beside itself."""
+    for node in list(model.graph):
+        if node.op_type == "Concat" and len(node.inputs) == 1 and not node.outputs[0].is_graph_output():
+            ir.convenience.replace_all_uses_with(node.outputs, node.inputs)  # type: ignore[arg-type]
+            model.graph.remove(node, safe=True)
 
 
 def _make_constant_outputs(model: ir.Model) -> None:

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgepart.errors import FileError, GraphError
-from edgepart.files import atomic_folder, read_json, write_arrays, write_json
+from edgepart.files import atomic_folder, read_arrays, read_json, write_arrays, write_json
 from edgepart.frameworks.base import Arrays
-from edgepart.frameworks.onnx.files import load_arrays, load_model, save_model
+from edgepart.frameworks.onnx.files import load_model, save_model
 from edgepart.frameworks.onnx.normal import normalise, structure
 from edgepart.frameworks.onnx.part import Part
 from edgepart.frameworks.onnx.sides import Sides
@@ -130,7 +130,7 @@ class Program:
         folder = Path(folder)
         graph = Graph.load(folder / _GRAPH)
         model = load_model(folder / _MODEL)
-        program = cls(model, graph, load_arrays(folder / _SAMPLE), str(read_json(folder / _STRUCTURE)))
+        program = cls(model, graph, read_arrays(folder / _SAMPLE), str(read_json(folder / _STRUCTURE)))
         lacking = [layer.name for layer in graph.layers if layer.name not in program._nodes]
         if lacking:
             raise FileError(f"{folder} holds a model without the layer '{lacking[0]}': capture the network again")

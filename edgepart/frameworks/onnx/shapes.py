@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgepart.errors import CaptureError
 from edgepart.frameworks.onnx.example import Inputs, Sizes
 from edgepart.frameworks.onnx.session import is_native, open_session, reason
 from edgepart.frameworks.onnx.sides import Sides
+from edgepart.graph.sizes import evaluate_size
 
 #: ONNX Runtime's names of element types
 _TYPES = {
@@ -23,6 +24,8 @@ _TYPES = {
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
 
+#: lengths that are tried where sizes are not linear in them
+_WINDOW = 24
 #: ONNX Runtime's words for the operation and the node that failed
 _FAILED = re.compile(r"(?:running|executing) (\w+) node\. Name:'([^']*)'")
 #: operations → the inputs whose values say how large the result is
@@ -62,7 +65,7 @@ def infer(model: ir.Model, inputs: Inputs) -> dict[ir.Value, Shaped]:
 
     Shape inference leaves holes on real models. Instead the model runs at four settings of batch size and length (two
     where there are no sequences), a + b·batch + c·sequence + d·batch·sequence is fitted to every size, and held to a
-    further run.
+    further run; where that fails, a floor division of the length, as strided convolutions make, at many more lengths.
 
     Raises:
         CaptureError: ONNX Runtime lacks an operation or cannot run the model, a value is no tensor of numbers, or a
@@ -73,9 +76,12 @@ def infer(model: ir.Model, inputs: Inputs) -> dict[ir.Value, Shaped]:
     dtypes = _types(model, values)
     settings = _settings(inputs)
     measured = run_shapes(model, values, [inputs.at(batch, length) for batch, length in settings])
+    by_value = list(zip(*measured, strict=True))
+    more = _more_lengths(model, inputs, values, settings, by_value)
     found = {}
-    for value, dtype, shapes in zip(values, dtypes, zip(*measured, strict=True), strict=True):
-        found[value] = Shaped(_fitted(value, settings, shapes), shapes[0], dtype)
+    for place, (value, dtype, shapes) in enumerate(zip(values, dtypes, by_value, strict=True)):
+        longer = {length: each[place] for length, each in more.items()}
+        found[value] = Shaped(_fitted(value, settings, shapes, longer), shapes[0], dtype)
     for value in model.graph.inputs:
         array = inputs.arrays[str(value.name)]
         shape = inputs.shapes[str(value.name)]
@@ -99,7 +105,8 @@ def declare(model: ir.Model, inputs: Inputs) -> None:
                 value.shape = None
         if graph is not model.graph:
             for value in graph.inputs:
-                value.shape = None
+                if value.shape:  # a number remains one: ONNX Runtime wants that of a Loop's count
+                    value.shape = None
 
 
 def run_shapes(
@@ -153,11 +160,18 @@ def explain_load(error: Exception, model: ir.Model) -> CaptureError:
     unknown = re.search(r"(?:([\w.]+):)?(\w+)\(-?\d+\) is not a registered function/op", text)
     if missing or unknown:
         operation = missing[1] if missing else unknown[2] if unknown else ""
+        domain = f"{unknown[1]}." if unknown and unknown[1] not in (None, "ai.onnx") else ""
         node = missing[2] if missing else ""
         node = node or next((str(n.name) for n in model.graph.all_nodes() if n.op_type == operation), "")
         return CaptureError(
-            f"ONNX Runtime lacks the operation {operation} of node '{node}': export the network with other operations "
-            "or another opset"
+            f"ONNX Runtime lacks the operation {domain}{operation} of node '{node}': export the network with other "
+            "operations or another opset"
+        )
+    newest = re.search(r"Opset (\d+) is under development.* is till opset (\d+)", text)
+    if newest:
+        return CaptureError(
+            f"the model is of operator set {newest[1]}, and ONNX Runtime knows those up to {newest[2]}: export it with "
+            "an older one"
         )
     return CaptureError(f"ONNX Runtime does not take the model: {text}; export it again")
 
@@ -221,14 +235,68 @@ def _settings(inputs: Inputs) -> list[tuple[int, int]]:
     return [(1, length), (2, length), (1, lengths[0]), (2, lengths[0]), (3, lengths[1])]
 
 
-def _fitted(value: ir.Value, settings: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, ...]]) -> Sizes:
+def _more_lengths(
+    model: ir.Model,
+    inputs: Inputs,
+    values: Sequence[ir.Value],
+    settings: Sequence[tuple[int, int]],
+    by_value: Sequence[Sequence[tuple[int, ...]]],
+) -> dict[int, list[tuple[int, ...]]]:
+    """Length → the shapes at batch 1, for lengths around the example's, where some size is not linear; else empty."""
+    if len(settings) == 3:
+        return {}
+    found: dict[int, list[tuple[int, ...]]] = {}
+
+    def run(lengths: Iterable[int], *, once: bool) -> None:
+        for length in lengths:
+            try:
+                found[length] = run_shapes(model, values, [inputs.at(1, length)])[0]
+            except CaptureError:  # too short for it, or too long
+                if not once:
+                    return
+            else:
+                if once:
+                    return
+
+    # Sizes that are divided by 4 may be alike at three lengths in a row: one that is far shows it.
+    run((inputs.length // 2, inputs.length * 3 // 4, inputs.length * 2), once=True)
+    for place, shapes in enumerate(by_value):
+        far = {length: each[place] for length, each in found.items()}
+        if any(
+            _linear([shape[axis] for shape in shapes], settings, {n: shape[axis] for n, shape in far.items()}) is None
+            for axis in range(min(map(len, (*shapes, *far.values()))))
+        ):
+            run(range(inputs.length, max(0, inputs.length - _WINDOW), -1), once=False)
+            run(range(inputs.length + 1, _WINDOW), once=False)
+            return found
+    return {}
+
+
+def _linear(sizes: Sequence[int], settings: Sequence[tuple[int, int]], lengths: Mapping[int, int]) -> int | str | None:
+    """What :func:`fit` finds, where it holds at further lengths too."""
+    size = fit(sizes, settings)
+    if size is None or any(evaluate_size(size, {"batch": 1, "sequence": n}) != seen for n, seen in lengths.items()):
+        return None
+    return size
+
+
+def _fitted(
+    value: ir.Value,
+    settings: Sequence[tuple[int, int]],
+    shapes: Sequence[tuple[int, ...]],
+    longer: Mapping[int, tuple[int, ...]],
+) -> Sizes:
     node = value.producer()
     assert node is not None
     if len({len(shape) for shape in shapes}) > 1:
         raise CaptureError(f"the rank of what the node '{node.name}' ({node.op_type}) makes depends on the batch size")
     fitted: list[int | str] = []
     for axis in range(len(shapes[0])):
-        size = fit([shape[axis] for shape in shapes], settings)
+        sizes = [shape[axis] for shape in shapes]
+        lengths = {length: shape[axis] for length, shape in longer.items()}
+        size = _linear(sizes, settings, lengths)
+        if size is None:
+            size = fit_floor(lengths, sizes, settings)
         if size is None:
             seen = ", ".join(f"{s[axis]} (batch {b}, length {n})" for s, (b, n) in zip(shapes, settings, strict=True))
             raise CaptureError(
@@ -263,6 +331,32 @@ def fit(sizes: Sequence[int], settings: Sequence[tuple[int, int]]) -> int | str 
         for size, (b, n) in zip(sizes, settings, strict=True)
     )
     return _written(terms) if verified else None
+
+
+def fit_floor(lengths: Mapping[int, int], sizes: Sequence[int], settings: Sequence[tuple[int, int]]) -> str | None:
+    """The expression a + m·((sequence + o) // k), or that times batch, of sizes that grow by m at every k-th length.
+
+    Divisions of divisions, as several strides make, are divisions again.
+
+    Args:
+        lengths: length → size at batch 1
+        sizes: at other batch sizes, for ``settings``
+    """
+    steps = [n for n in sorted(lengths) if n - 1 in lengths and lengths[n] != lengths[n - 1]]
+    if len(steps) < 2:
+        return None
+    k, m = steps[1] - steps[0], lengths[steps[0]] - lengths[steps[0] - 1]
+    o = -steps[0] % k
+    a = lengths[steps[0]] - m * ((steps[0] + o) // k)
+    for symbol in ("", "batch"):
+        text = f"(sequence + {o})//{k}" if o else f"sequence//{k}"
+        text = text if m == 1 else f"{m}*({text})"
+        text = f"{text} {'-' if a < 0 else '+'} {abs(a)}" if a else text
+        text = f"batch*({text})" if symbol else text
+        seen = [((1, n), size) for n, size in lengths.items()] + list(zip(settings, sizes, strict=True))
+        if all(evaluate_size(text, {"batch": b, "sequence": n}) == size for (b, n), size in seen):
+            return text
+    return None
 
 
 def _written(terms: Mapping[str, int]) -> int | str:

@@ -73,7 +73,11 @@ class Runtime(Protocol):
         ...
 
     def version(self) -> str:
-        """Version of the package that runs artefacts."""
+        """Version of the package that runs artefacts.
+
+        Raises:
+            MissingExtra: it is not installed.
+        """
         ...
 
     def set_threads(self, count: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart.errors import FileError, MissingExtra
+from edgepart.errors import ExportError, FileError, MissingExtra
 from edgepart.frameworks.base import Arrays, Part
 from edgepart.frameworks.runtimes.base import PRECISIONS, Precision, SignedArtefact
 from edgepart.frameworks.signature import Signature
@@ -42,10 +42,13 @@ class LiteRtRuntime:
 
         Raises:
             ExportError: LiteRT lacks an operation of the part, or int8 needs samples and there are none.
+            MissingExtra: ai-edge-litert is not installed.
             FileError: the folder is missing or the disk is full.
         """
+        require_litert()
         path = Path(path)
         part.export(self.form, path, precision=precision, samples=samples)
+        _require_loadable(path)
         part.signature.save(Signature.beside(path))
 
     def open(self, path: Path) -> LiteRtArtefact:
@@ -134,6 +137,19 @@ def require_litert() -> Any:
     except ImportError as error:
         raise MissingExtra("ai-edge-litert", "litert") from error
     return interpreter
+
+
+def _require_loadable(path: Path) -> None:
+    """The converter also writes what LiteRT then refuses; such a file does not stay."""
+    try:
+        _interpreter(path, 1)
+    except FileError as error:
+        path.unlink()
+        lines = [line.strip().rstrip(".") for line in str(error.__cause__).splitlines() if line.strip()]
+        raise ExportError(
+            f"LiteRT cannot load the part that its converter wrote ({lines[0][:200] if lines else 'no message'}): run "
+            "the part on another runtime, or split the network elsewhere"
+        ) from error
 
 
 def _interpreter(path: Path, threads: int) -> Any:

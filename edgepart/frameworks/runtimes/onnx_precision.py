@@ -20,7 +20,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from edgepart.errors import ExportError
+from edgepart.errors import ExportError, FileError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.silence import silence
@@ -38,8 +38,9 @@ def to_float16(path: Path) -> None:
     (ResNet-50 took 56 ms instead of 40).
 
     Raises:
-        ExportError: the conversion fails.
+        ExportError: the part is in 8 bits already, or the conversion fails.
     """
+    _require_unquantised(onnx.load(str(path), load_external_data=False).graph)
     external = _has_external_data(path)
     with _tools("float16"):
         model = convert_float_to_float16(
@@ -67,10 +68,13 @@ def to_int8(path: Path, signature: Signature, samples: Sequence[Arrays]) -> None
     weights that share a zero point, as of 1.31.
 
     Raises:
-        ExportError: convolutions prevail and there are no samples; or the quantisation fails.
+        ExportError: convolutions prevail and there are no samples; the part is in 8 bits already or decides as it runs;
+            or the quantisation fails.
         GraphError: a sample does not fit the part.
     """
     graph = onnx.load(str(path), load_external_data=False).graph
+    _require_unquantised(graph)
+    _require_no_graphs_inside(graph)
     external = _has_external_data(path)
     static = _convolutions_prevail(graph)
     if static and not samples:
@@ -121,6 +125,28 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._batches, None)
 
 
+def _require_unquantised(graph: onnx.GraphProto) -> None:
+    """ONNX Runtime's tools may never return from a part that is in 8 bits already (1.31)."""
+    for node in graph.node:
+        name = node.name or node.output[0]
+        if "Quantize" in node.op_type or node.op_type.startswith("QLinear") or node.op_type.endswith("Integer"):
+            raise ExportError(
+                f"the part is quantised already, as its node '{name}' ({node.op_type}) shows: write it in "
+                "float32, which keeps it as it is"
+            )
+
+
+def _require_no_graphs_inside(graph: onnx.GraphProto) -> None:
+    """ONNX Runtime ends the process where its tools have changed what graphs inside nodes (If, Loop, Scan) read."""
+    for node in graph.node:
+        name = node.name or node.output[0]
+        if any(attribute.HasField("g") for attribute in node.attribute):
+            raise ExportError(
+                f"ONNX Runtime's tools cannot turn the node '{name}' ({node.op_type}) into int8, "
+                "as it holds a graph of its own: write the part in float16 or float32"
+            )
+
+
 def _convolutions_prevail(graph: onnx.GraphProto) -> bool:
     """Whether at least half of the layers are convolutions; a vision transformer has one, for its patches."""
     operations = [node.op_type for node in graph.node]
@@ -160,6 +186,8 @@ def _tools(precision: str) -> Iterator[None]:
     try:
         with silence():
             yield
+    except OSError as error:
+        raise FileError(f"cannot write the part in {precision}: {error.strerror or error}") from error
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ExportError(

@@ -12,10 +12,10 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from edgepart.frameworks.silence import quiet
 from edgepart.frameworks.torch.example import Example
 from edgepart.frameworks.torch.explain import explain, explain_fixed_batch, is_fixed, require_runs
 from edgepart.frameworks.torch.program import Program, structure
-from edgepart.frameworks.torch.quiet import quiet
 
 
 def capture(model: nn.Module, given: object) -> Program:

@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from edgepart.errors import CaptureError
+from edgepart.frameworks.messages import first_line
+from edgepart.frameworks.silence import quiet
 from edgepart.frameworks.torch.example import Example
-from edgepart.frameworks.torch.quiet import quiet
 
 _ANY_BATCH = "use x.shape[0] (not len(x)) or -1 in view and reshape, and no tensor or branch made for one batch size"
 
@@ -24,7 +25,7 @@ def require_runs(model: nn.Module, example: Example) -> None:
     error = _failure(model, example)
     if error is None:
         return
-    what = f"{_where(model, error)} raised {type(error).__name__}: {_first_line(error)}"
+    what = f"{_where(model, error)} raised {type(error).__name__}: {first_line(error)}"
     if example.repeated and _failure(model, example.single()) is None:
         raise CaptureError(f"the network runs one sample but not two: {what}; {_ANY_BATCH}") from error
     raise CaptureError(
@@ -58,7 +59,7 @@ def explain(model: nn.Module, error: Exception) -> CaptureError:
             "(a Hugging Face model: set config.return_dict and config.use_cache to False)"
         )
     return CaptureError(
-        f"torch.export cannot follow {where}: {type(error).__name__}: {_first_line(error)}; use torch operations only "
+        f"torch.export cannot follow {where}: {type(error).__name__}: {first_line(error)}; use torch operations only "
         "in forward, and see whether torch.export.export(model, example) can be made to work"
     )
 
@@ -129,8 +130,3 @@ def _describe(model: nn.Module, path: str) -> str:
     if not path:
         return f"the forward of {type(model).__name__}"
     return f"module '{path}' ({type(model.get_submodule(path)).__name__})"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[0].rstrip(". ") if lines else "no message"

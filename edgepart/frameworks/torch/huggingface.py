@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import atexit
 import inspect
-import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import torch
 from edgepart.errors import MissingExtra, ModelError
 from edgepart.files import read_json
 from edgepart.frameworks.model import LoadedModel
+from edgepart.frameworks.silence import quiet, silence
 
 #: of texts, where the tokenizer's configuration names none
 _MAX_LENGTH = 128
@@ -35,11 +33,13 @@ def load_checkpoint(folder: Path) -> LoadedModel:
         MissingExtra: transformers is not installed.
     """
     _require_folder(folder)
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtra("transformers", "text") from error
-    with _quiet(transformers):
+    # Progress bars and load reports would mix with edgepart's own words, and so would torchao, which transformers
+    # imports where executorch has brought it.
+    with silence(), quiet():
+        try:
+            import transformers
+        except ImportError as error:
+            raise MissingExtra("transformers", "text") from error
         model, notes = _load_classifier(transformers, folder)
         tokenizer = _load_tokenizer(transformers, folder, model.config)
     length = _max_length(tokenizer, model.config)
@@ -141,19 +141,3 @@ def _classes(config: Any) -> tuple[str, ...]:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and load reports: they would mix with edgepart's own words."""
-    levels = transformers.utils.logging
-    before = levels.get_verbosity()
-    bars = levels.is_progress_bar_enabled()
-    levels.set_verbosity(logging.CRITICAL)
-    levels.disable_progress_bar()
-    try:
-        yield
-    finally:
-        levels.set_verbosity(before)
-        if bars:
-            levels.enable_progress_bar()

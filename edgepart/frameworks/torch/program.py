@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from torch import fx, nn
 from torch.export import ExportedProgram
 
 from edgepart.errors import FileError, GraphError
-from edgepart.files import atomic_folder, read_json, write_arrays, write_json
+from edgepart.files import atomic_folder, read_arrays, read_json, write_arrays, write_json
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.torch.artefact import load_exported, save_exported
 from edgepart.frameworks.torch.lower import Lowered, lower
@@ -130,19 +128,12 @@ class Program:
         """
         graph = Graph.load(Path(folder) / "graph.json")
         exported = load_exported(Path(folder) / "program.pt2")
-        program = cls(exported, graph.name, read_json(Path(folder) / "ties.json"), _load_sample(Path(folder) / _SAMPLE))
+        program = cls(exported, graph.name, read_json(Path(folder) / "ties.json"), read_arrays(Path(folder) / _SAMPLE))
         if program.graph.fingerprint != graph.fingerprint:
             raise FileError(
                 f"{folder} holds a program whose layers differ from its graph.json: capture the network again"
             )
         return program
-
-
-def _load_sample(path: Path) -> dict[str, NDArray[np.generic]]:
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise FileError(f"{path} is missing or damaged: {error}") from error
 
 
 def structure(model: nn.Module) -> tuple[str, ...]:

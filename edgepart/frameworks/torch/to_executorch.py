@@ -19,12 +19,13 @@ from torch.export import Dim, ExportedProgram
 from edgepart.errors import ExportError, GraphError, MissingExtra
 from edgepart.files import atomic_file, require_parent
 from edgepart.frameworks.base import Arrays
+from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.rows import require_rows, split
 from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.silence import silence
 from edgepart.frameworks.torch.arrays import from_numpy
 from edgepart.frameworks.torch.to_half import to_half
-from edgepart.frameworks.torch.trace import Hint, described, dynamic_shapes, export, first_line, lacking, trace
+from edgepart.frameworks.torch.trace import Hint, described, dynamic_shapes, export, lacking, trace
 from edgepart.graph.sizes import evaluate_size
 
 if TYPE_CHECKING:
@@ -71,21 +72,25 @@ def write_executorch(
 
 def require_executorch() -> None:
     """Raise MissingExtra where executorch is not installed."""
-    try:
-        with _imported():
-            import executorch.exir
-            import executorch.runtime  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("executorch", "executorch") from error
+    with _imported():
+        import executorch.exir
+        import executorch.runtime  # noqa: F401
 
 
 @contextmanager
 def _imported() -> Iterator[None]:
-    """Import what talks while it is imported, and sets up the logging of the whole process."""
+    """Import what talks while it is imported, and sets up the logging of the whole process.
+
+    Raises:
+        MissingExtra: a package is not installed: executorch itself, or one that it brings, such as torchao.
+    """
     handlers, level = logging.root.handlers[:], logging.root.level
     try:
         with silence():
             yield
+    except ImportError as error:
+        missing = (error.name or "executorch").partition(".")[0]
+        raise MissingExtra(missing, "executorch") from error
     finally:
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)

@@ -12,6 +12,7 @@ from torch import fx, nn
 from torch.export import Dim, ExportedProgram
 
 from edgepart.errors import ExportError
+from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.silence import silence
 from edgepart.frameworks.torch.example import zeros
@@ -123,12 +124,6 @@ def described(node: fx.Node) -> str:
     """``the operation 'det' of the layer 'head'``."""
     layer = layer_of(node)
     return f"the operation '{operation_name(node)}'" + (f" of the layer '{layer}'" if layer else "")
-
-
-def first_line(error: object) -> str:
-    """The first line of a message that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".: ") if lines else "no message"
 
 
 class Positional(nn.Module):
