@@ -10,6 +10,8 @@ from edgepart.frameworks.keras import KerasFramework, require_keras
 
 require_keras()
 
+import keras  # noqa: E402
+
 from edgepart.frameworks.keras.heads import check_head, compile_head, drawn_from, head_macs  # noqa: E402
 
 GOOD = """
@@ -133,3 +135,15 @@ def test_heads_that_break_their_contract(source, expected):
     assert expected in str(raised.value)
     assert "\n" not in str(raised.value)
     assert "\x1b" not in str(raised.value)
+
+
+def test_heads_are_in_single_precision_whatever_the_users_code_has_set():
+    """In half precision reduce() would round otherwise in training, and the contract refuse a good head."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        head = compile_head(GOOD, "head.py")
+        check_head(head, SHAPE, 3)
+        assert keras.config.dtype_policy().name == "mixed_float16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {head.linear.compute_dtype, head.norm.compute_dtype, head.compute_dtype} == {"float32"}

@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 from keras_zoo import Scale
 
-from edgepart.errors import ModelError
+from edgepart.errors import MissingExtra, ModelError
 from edgepart.frameworks import framework
 
 KERAS = framework("keras")
@@ -127,3 +127,10 @@ def test_another_backend_is_refused_before_it_is_imported():
     )
     assert done.stdout.startswith("Keras runs on the backend 'jax' here")
     assert not done.stderr
+
+
+@pytest.mark.parametrize("package", ["tensorflow", "keras"])
+def test_a_missing_package(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"'{package}'.*edgepart\[tensorflow\]"):
+        KERAS.load(Path("x.keras"))

@@ -155,10 +155,10 @@ def require_keras() -> None:
     # TensorFlow reads these once, when it is imported
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if "keras" not in sys.modules and os.environ["KERAS_BACKEND"] != "tensorflow":
+    if sys.modules.get("keras") is None and os.environ["KERAS_BACKEND"] != "tensorflow":
         raise _other_backend(os.environ["KERAS_BACKEND"])  # whose package may be missing
     for package in ("tensorflow", "keras"):
-        if package in sys.modules:
+        if sys.modules.get(package) is not None:
             continue
         try:
             with silence():

@@ -26,4 +26,6 @@ def write_savedmodel(part: Exportable, path: Path) -> None:
             with silence():
                 tf.saved_model.save(traced.module, str(folder), signatures=traced.concrete)
         except tf.errors.OpError as error:  # its words for a full disk
-            raise FileError(f"cannot write {path}: {first_line(error)}") from error
+            # "{{function_node …}} a temporary file's name; No space left on device [Op:SaveV2]"
+            said = first_line(error).rpartition("; ")[2].partition(" [Op:")[0]
+            raise FileError(f"cannot write {path}: {said}") from error

@@ -48,7 +48,7 @@ def compile_head(source: str, path: str | Path) -> Any:
             raise TemplateError(f"the class {CLASS} in {path} has no method {name}: it needs {needed}")
         if "training" in arguments and "training" not in inspect.signature(method).parameters:
             raise TemplateError(f"{name}() of the class {CLASS} in {path} has no argument training=False: add it")
-    with _blamed(path, path, "make its Head"):
+    with _blamed(path, path, "make its Head"), _single_precision():
         return head_class()
 
 
@@ -66,7 +66,7 @@ def check_head(head: Any, shape: Sequence[int], classes: int, name: str = "the h
             contract of ``reduce`` and ``classify``; says which in one sentence.
     """
     x = tf.constant(np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32))
-    with _blamed(name, _filename(head), _run_on(shape)):
+    with _blamed(name, _filename(head), _run_on(shape)), _single_precision():
         _check_answers(head, x, classes, name)
     with _blamed(name, _filename(head), f"{_run_on(shape)} in a compiled function"):
         _check_variables(head, shape, name)
@@ -93,6 +93,17 @@ def try_head(source: str, shape: Sequence[int], classes: int, name: str) -> Head
         head = compile_head(source, f"{name}.py")
         check_head(head, shape, classes, name)
     return head_size(head, shape)
+
+
+@contextlib.contextmanager
+def _single_precision() -> Iterator[None]:
+    """Layers made inside compute in float32, whatever policy the user's code has set for all layers."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @contextlib.contextmanager
