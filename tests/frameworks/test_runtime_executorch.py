@@ -37,6 +37,9 @@ def difference(part, expected, found):
     for spec in part.signature.outputs:
         made, wanted = (as_values(arrays[spec.name], spec.dtype).astype(float) for arrays in (found, expected))
         assert made.shape == wanted.shape
+        if not spec.feature:  # a mask may be nought everywhere
+            np.testing.assert_array_equal(made, wanted)
+            continue
         assert np.abs(wanted).max() > 0
         largest = max(largest, np.abs(made - wanted).max() / np.abs(wanted).max())
     return largest
@@ -219,7 +222,9 @@ def test_the_zoo_in_executorch(name, tmp_path, executorch):
                 for before in parts[:number]:
                     known |= before.run(known)
                 found = artefact.run(known)
-                assert difference(part, part.run(known), found) < executorch.tolerance(precision)
+                # bfloat16 keeps two or three digits, in whatever order it computes
+                bound = 1e-2 if name == "brain_float" else executorch.tolerance(precision)
+                assert difference(part, part.run(known), found) < bound
 
 
 def test_a_package_that_executorch_brings_may_be_missing(tmp_path, executorch, monkeypatch):
