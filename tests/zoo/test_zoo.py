@@ -1,6 +1,6 @@
 """Parts equal the whole at every boundary of published networks, in three frameworks; see :mod:`equality`.
 
-All networks at every boundary (seven of them at a sample, :data:`zoo.SAMPLED`) among the slow tests, four at some
+All networks at every boundary (two of them at a sample, :data:`zoo.SAMPLED`) among the slow tests, four at some
 boundaries among the fast ones. The count over all of them is published by ``benchmarks/zoo.py``.
 """
 
