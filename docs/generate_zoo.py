@@ -21,7 +21,7 @@ pairs of random nested boundaries, and into a part for every layer. Checked each
 network's own; a part gets nothing but the tensors that the boundary lists; they are sent once, and the bytes sent are
 those the Graph says; a part holds exactly the parameters that its layers use. `python benchmarks/zoo.py` checks it all
 again, the slow tests in `tests/zoo` the same with eight triples; there two large ONNX graphs are cut at a sample of
-their boundaries. Boundaries below are those that were cut.
+their boundaries.
 
 - **PyTorch**: bit by bit, parts as they run.
 - **Keras**: bit by bit layer by layer, with the part's own layers and copies of the weights (TensorFlow takes seconds
