@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepart.errors import PlanError
 from edgepart.frameworks.base import Arrays, Part, Program
-from edgepart.graph import Boundary
+from edgepart.graph import Boundary, Graph, Tensor
 from edgepart.partitioning.stages import Stage
 
 #: weights, moments … by name; what they mean is the framework's own business
@@ -23,6 +24,31 @@ class HeadSize:
 
     macs: int
     parameters: int
+
+
+def read_by_head(stage: Stage, graph: Graph) -> str | None:
+    """The tensor that the exit of a stage answers from: its head's, or the network's own logits; None without exit."""
+    if stage.exit is None:
+        return None
+    return stage.tensor if stage.tensor is not None else graph.outputs[0]
+
+
+def require_use(stage: Stage, passes_on: Sequence[str]) -> None:
+    """Check that a stage makes something.
+
+    Raises:
+        PlanError: it has no exit and nothing that a later part reads.
+    """
+    if stage.exit is None and not passes_on:
+        raise PlanError(
+            f"what tier '{stage.tier}' runs leads to no exit, only to further outputs of the network, which a bundle "
+            "leaves out: give it other layers"
+        )
+
+
+def vectors(name: str, width: int) -> Tensor:
+    """The tensor of one float32 vector a sample: logits, or a router's embedding."""
+    return Tensor(name=name, shape=("batch", width), dtype="float32", bytes=4 * width)
 
 
 class Learner(Protocol):

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from edgepart.errors import PlanError
-from edgepart.frameworks.builder import HeadSize
+from edgepart.frameworks.builder import HeadSize, read_by_head, require_use, vectors
 from edgepart.frameworks.keras.capture import capture
 from edgepart.frameworks.keras.classifier import describe_classifier
 from edgepart.frameworks.keras.heads import check_head, compile_head, drawn_from, head_size
@@ -80,16 +79,12 @@ class KerasBuilder:
 
     def stage(self, stage: Stage, passes_on: Sequence[str]) -> Part:
         part = self._slice(stage.start, stage.stop)
-        read = self._read_by_head(stage)
+        require_use(stage, passes_on)
+        read = read_by_head(stage, self._graph)
         inputs = _with(part.inputs, read if read not in part.outputs else None)
         outputs = [self._graph.tensor(name) for name in passes_on]
         if stage.exit is not None:
-            outputs.append(_vectors(stage.exit, self._classes))
-        if not outputs:
-            raise PlanError(
-                f"what tier '{stage.tier}' runs leads to no exit, only to further outputs of the network, which a "
-                "bundle leaves out: give it other layers"
-            )
+            outputs.append(vectors(stage.exit, self._classes))
         head = self._heads[stage.exit] if stage.exit is not None and stage.tensor is not None else None
         probabilities = gives_probabilities(self.program)
 
@@ -114,7 +109,7 @@ class KerasBuilder:
 
         width = self._graph.channels(tensor)
         assert isinstance(width, int)
-        return self._composed(part, _with(part.inputs, mask), [_vectors("embedding", width)], compute)
+        return self._composed(part, _with(part.inputs, mask), [vectors("embedding", width)], compute)
 
     def _slice(self, start: Boundary | None, stop: Boundary | None) -> Part:
         part = self.program.slice(start, stop)
@@ -122,11 +117,6 @@ class KerasBuilder:
             if name in self._weights.named:
                 variable.assign(self._weights.named[name])
         return part
-
-    def _read_by_head(self, stage: Stage) -> str | None:
-        if stage.exit is None:
-            return None
-        return stage.tensor if stage.tensor is not None else self._graph.outputs[0]
 
     def _composed(
         self,
@@ -170,7 +160,3 @@ class Composed(Part):
 
 def _with(names: Sequence[str], more: str | None) -> tuple[str, ...]:
     return (*names, more) if more is not None and more not in names else tuple(names)
-
-
-def _vectors(name: str, width: int) -> Tensor:
-    return Tensor(name=name, shape=("batch", width), dtype="float32", bytes=4 * width)

@@ -125,7 +125,7 @@ def _walk(values: Sequence[Any], named: Any, key: str | None = None) -> tuple[An
 def _array(value: Any) -> NDArray[Any]:
     try:
         array = np.asarray(value)
-    except Exception:
+    except Exception:  # not numbers, which the next lines say
         array = np.asarray(None)
     if array.dtype.kind not in "biuf" and array.dtype.name not in ("bfloat16", "complex64"):
         kind = f"{type(value).__name__} objects" if array.dtype == object else f"text ({array.dtype})"

@@ -95,7 +95,7 @@ class Flattener:
             with called(model, *filled) as outputs:
                 opened = Opened(list(symbols.values()), outputs)
                 return self.run(opened, list(symbols), inner)
-        except Exception:
+        except Exception:  # whatever the user's code raises on symbolic tensors: it then stays one call
             del self.calls[before:]
             self._masks = masks
             return self.call(model, args, kwargs, path)

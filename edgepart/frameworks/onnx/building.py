@@ -9,8 +9,8 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from edgepart.errors import PlanError, TrainingError
-from edgepart.frameworks.builder import HeadSize
+from edgepart.errors import TrainingError
+from edgepart.frameworks.builder import HeadSize, read_by_head, require_use, vectors
 from edgepart.frameworks.onnx.capture import capture
 from edgepart.frameworks.onnx.classifier import describe_classifier
 from edgepart.frameworks.onnx.merge import Draft, export_head
@@ -82,12 +82,8 @@ class OnnxBuilder:
 
     def stage(self, stage: Stage, passes_on: Sequence[str]) -> Part:
         part = self.program.slice(stage.start, stage.stop)
-        if stage.exit is None and not passes_on:
-            raise PlanError(
-                f"what tier '{stage.tier}' runs leads to no exit, only to further outputs of the network, which a "
-                "bundle leaves out: give it other layers"
-            )
-        read = None if stage.exit is None else stage.tensor or self._graph.outputs[0]
+        require_use(stage, passes_on)
+        read = read_by_head(stage, self._graph)
         draft = Draft(part, self._with(part, read))
         kept = [self._graph.tensor(name) for name in passes_on]
         if stage.exit is None or read is None:
@@ -102,7 +98,7 @@ class OnnxBuilder:
             if draft.opset < head.graph.opset_imports[""]:
                 draft.raise_opset(head.graph.opset_imports[""])
             logits = draft.attach(head, draft.single(self._graph.tensor(read)), stage.exit)
-        return draft.finish(kept, {stage.exit: (logits, _vectors(stage.exit, self._classes))})
+        return draft.finish(kept, {stage.exit: (logits, vectors(stage.exit, self._classes))})
 
     def router(self, stop: Boundary | None, tensor: str, mask: str | None) -> Part:
         part, spec = self.program.slice(None, stop), self._graph.tensor(tensor)
@@ -113,7 +109,7 @@ class OnnxBuilder:
             value = draft.add("Flatten", draft.add("GlobalAveragePool", value))
         elif len(spec.shape) == 3:
             value = _mean_over_tokens(draft, value, None if mask is None else draft.value(mask))
-        return draft.finish([], {"embedding": (value, _vectors("embedding", width))})
+        return draft.finish([], {"embedding": (value, vectors("embedding", width))})
 
     def _with(self, part: Part, more: str | None) -> list[Tensor]:
         """What a part reads, and one tensor more where it neither reads nor makes it."""
@@ -132,7 +128,3 @@ def _mean_over_tokens(draft: Draft, tokens: ir.Value, mask: ir.Value | None) -> 
     total = draft.add("ReduceSum", draft.add("Mul", tokens, weight), first, keepdims=0)
     count = draft.add("ReduceSum", weight, first, keepdims=0)
     return draft.add("Div", total, draft.add("Max", count, draft.add("CastLike", one, tokens)))
-
-
-def _vectors(name: str, width: int) -> Tensor:
-    return Tensor(name=name, shape=("batch", width), dtype="float32", bytes=4 * width)

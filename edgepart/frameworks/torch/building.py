@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from edgepart.errors import CaptureError, PlanError
-from edgepart.frameworks.builder import HeadSize
+from edgepart.errors import CaptureError
+from edgepart.frameworks.builder import HeadSize, read_by_head, require_use, vectors
 from edgepart.frameworks.torch.capture import capture
 from edgepart.frameworks.torch.classifier import describe_classifier
 from edgepart.frameworks.torch.example import zeros
@@ -73,18 +73,14 @@ class TorchBuilder:
 
     def stage(self, stage: Stage, passes_on: Sequence[str]) -> Part:
         part = self.program.slice(stage.start, stage.stop, share=True)
-        read = self._read_by_head(stage)
+        require_use(stage, passes_on)
+        read = read_by_head(stage, self._graph)
         inputs = _with(part.inputs, read if read not in part.outputs else None)
         head = self._heads[stage.exit] if stage.exit is not None and stage.tensor is not None else None
         module = _StageModule(part, inputs, passes_on, read, head).eval()
         outputs = [self._graph.tensor(name) for name in passes_on]
         if stage.exit is not None:
-            outputs.append(_vectors(stage.exit, self._classes))
-        if not outputs:
-            raise PlanError(
-                f"what tier '{stage.tier}' runs leads to no exit, only to further outputs of the network, which a "
-                "bundle leaves out: give it other layers"
-            )
+            outputs.append(vectors(stage.exit, self._classes))
         return self._as_part(module, part, inputs, outputs)
 
     def router(self, stop: Boundary | None, tensor: str, mask: str | None) -> Part:
@@ -93,12 +89,7 @@ class TorchBuilder:
         module = _EmbeddingModule(part, inputs, tensor, mask).eval()
         width = self._graph.channels(tensor)
         assert isinstance(width, int)
-        return self._as_part(module, part, inputs, [_vectors("embedding", width)])
-
-    def _read_by_head(self, stage: Stage) -> str | None:
-        if stage.exit is None:
-            return None
-        return stage.tensor if stage.tensor is not None else self._graph.outputs[0]
+        return self._as_part(module, part, inputs, [vectors("embedding", width)])
 
     def _as_part(self, module: nn.Module, part: Part, inputs: Sequence[str], outputs: Sequence[Tensor]) -> Part:
         specs = [self._graph.tensor(name) for name in inputs]
@@ -167,7 +158,3 @@ def _copied(model: nn.Module) -> nn.Module:
 
 def _with(names: Sequence[str], more: str | None) -> tuple[str, ...]:
     return (*names, more) if more is not None and more not in names else tuple(names)
-
-
-def _vectors(name: str, width: int) -> Tensor:
-    return Tensor(name=name, shape=("batch", width), dtype="float32", bytes=4 * width)
