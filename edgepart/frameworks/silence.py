@@ -40,7 +40,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Drop warnings, log messages and what is written to the descriptors of stdout and stderr while the block runs.
+    """Drop warnings, log messages and what is written to stdout and stderr, by Python or past it, in the block.
 
     They belong to the process: what other threads write meanwhile is dropped with it. Blocks may nest, and run in
     several threads at once; the last to leave puts everything back.
@@ -101,6 +101,10 @@ def _set_aside(stack: contextlib.ExitStack) -> None:
     stack.enter_context(warnings.catch_warnings())
     warnings.simplefilter("ignore")
     _flush()
+    # C++ may write to Python's streams, which need not end at the descriptors
+    dropped = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    stack.enter_context(contextlib.redirect_stdout(dropped))
+    stack.enter_context(contextlib.redirect_stderr(dropped))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (_STDOUT, _STDERR):
         with contextlib.suppress(OSError):  # closed, as in a daemon

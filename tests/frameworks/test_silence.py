@@ -1,5 +1,7 @@
 """What is written past Python is dropped inside the block, and only there."""
 
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -29,6 +31,14 @@ def test_inside_and_after(capfd, caplog):
     logging.getLogger("edgepart.tests").error("after")
     assert capfd.readouterr() == ("after on 1\n", "after on 2\n")
     assert [record.message for record in caplog.records] == ["after"]
+
+
+def test_streams_of_python_that_end_elsewhere():
+    with contextlib.redirect_stderr(io.StringIO()) as elsewhere:
+        with silence():
+            sys.stderr.write("inside")
+        sys.stderr.write("after")
+    assert elsewhere.getvalue() == "after"
 
 
 def test_quiet_leaves_what_is_written_past_python(capfd, caplog):
