@@ -2,7 +2,7 @@
 
     EDGEPART_DATA=… OMP_NUM_THREADS=1 python benchmarks/zoo.py [-j PROCESSES] [NAME …]
 
-EVERY=16 in the environment takes one boundary in sixteen. All of them take some two hours of one core.
+EVERY=16 in the environment takes one boundary in sixteen. All of them take about half an hour of one core.
 Writes benchmarks/results/zoo.json, of which docs/zoo.md is made; with names, only these networks are checked anew and
 the others kept as they are there.
 """

@@ -20,15 +20,16 @@ Published networks with random weights, cut in two at every boundary of their to
 pairs of random nested boundaries, and into a part for every layer. Checked each time: the last part's answers are the
 network's own; a part gets nothing but the tensors that the boundary lists; they are sent once, and the bytes sent are
 those the Graph says; a part holds exactly the parameters that its layers use. `python benchmarks/zoo.py` checks it all
-again, the slow tests in `tests/zoo` the same with eight triples; there two large ONNX graphs are cut at a sample of
-their boundaries.
+again, the slow tests in `tests/zoo` the same with eight triples.
 
 - **PyTorch**: bit by bit, parts as they run.
 - **Keras**: bit by bit layer by layer, with the part's own layers and copies of the weights (TensorFlow takes seconds
   to compile a part); eight boundaries and eight triples as compiled, within 2e-4 of the largest answer.
 - **ONNX**: bit by bit with ONNX Runtime's fusions off (files made for a batch of 1, which are compared with sample by
-  sample, within 1e-5); eight boundaries and eight triples as it fuses, within 1e-4
-  (MobileBERT, whose 24 layers enlarge what is rounded: 2e-3).
+  sample, within 1e-5). Each part's model is run node by node, and a node that reads the very arrays and weights that it
+  read in a part before is not computed again, for a session for every part would take longer than all the rest. At
+  eight boundaries and eight triples a part is one session, without fusions as exact, and as ONNX Runtime fuses within
+  1e-4 (MobileBERT, whose 24 layers enlarge what is rounded: 2e-3).
 
 The largest difference below, relative to the largest answer, is what compiling and fusing make.
 """

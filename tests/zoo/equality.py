@@ -10,8 +10,10 @@ Nothing raises: what fails is counted and described, so that a benchmark can pub
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,8 +51,8 @@ class Subject:
     Attributes:
         inputs: arrays for a batch size and a seed
         held: names and bytes of the parameters that a part really holds; fails where no operation in it reads one
-        deployed: parts as :meth:`Part.run` runs them
-        quick: another way, where that takes too long at every boundary or is not exact
+        everywhere: how parts run at every boundary
+        sampled: ways that take too long for that or are not exact, such as parts as they are deployed
         batches: sizes for two parts, three parts and one part a layer; ones where the network fixes it
     """
 
@@ -58,8 +60,8 @@ class Subject:
     program: Any
     inputs: Callable[[int, int], Arrays]
     held: Callable[[Any], Mapping[str, int]]
-    deployed: Way
-    quick: Way | None = None
+    everywhere: Way
+    sampled: tuple[Way, ...] = ()
     batches: tuple[int, int, int] = (1, 2, 3)
 
 
@@ -76,16 +78,21 @@ class Findings:
     failures: list[str] = field(default_factory=list)
 
 
-def check(subject: Subject, every: int = 1, triples: int = 20, deployed: int = 8) -> Findings:
+def check(subject: Subject, every: int = 1, triples: int = 20, sampled: int = 8) -> Findings:
     """Cut a network at every boundary (or each ``every``-th of them), and ``triples`` times in three.
 
-    A subject with a quick way goes it there; ``deployed`` boundaries and as many triples are run as deployed too.
+    In the ways that are not for everywhere, ``sampled`` boundaries and as many triples.
     """
+    with _few_collections():
+        return _checked(subject, every, triples, sampled)
+
+
+def _checked(subject: Subject, every: int, triples: int, sampled: int) -> Findings:
     graph = subject.program.graph
     boundaries = graph.boundaries()
     findings = Findings(subject.name, len(graph.layers), len(boundaries))
     findings.failures += _wrong_boundaries(graph, boundaries)
-    checker = _Checker(subject, subject.quick or subject.deployed, findings)
+    checker = _Checker(subject, subject.everywhere, findings)
     checker.check_not_vacuous()
     checker.check_by_layer(boundaries, subject.batches[2])
     for boundary in boundaries[::every]:
@@ -95,11 +102,25 @@ def check(subject: Subject, every: int = 1, triples: int = 20, deployed: int = 8
     thrice = [nested(graph, draw) for _ in range(triples)]
     for pair in thrice:
         checker.cut(pair, subject.batches[1])
-    if subject.quick:
-        checker = _Checker(subject, subject.deployed, findings)
-        for cuts in [*thrice[:deployed], *([each] for each in boundaries[:: -(-len(boundaries) // deployed)])]:
+    for way in subject.sampled if sampled else ():
+        checker = _Checker(subject, way, findings)
+        for cuts in [*thrice[:sampled], *([each] for each in boundaries[:: -(-len(boundaries) // sampled)])]:
             checker.cut(cuts, subject.batches[1])
     return findings
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Slices hold cycles; to look for them through all that lives, every thousand objects, takes half of the time."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(500_000, 2, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def nested(graph: Graph, draw: random.Random) -> list[Boundary]:
@@ -115,11 +136,14 @@ def nested(graph: Graph, draw: random.Random) -> list[Boundary]:
 class _Checker:
     def __init__(self, subject: Subject, way: Way, findings: Findings) -> None:
         self._subject, self._way, self._graph, self._findings = subject, way, subject.program.graph, findings
-        self._whole = {batch: self._computed(batch) for batch in {*subject.batches}}
+        self._whole: dict[int, tuple[Arrays, list[np.ndarray]]] = {}
 
-    def _computed(self, batch: int) -> tuple[Arrays, list[np.ndarray]]:
-        given = self._subject.inputs(batch, batch)
-        return given, list(self._way.answers(given))
+    def _answered(self, batch: int) -> tuple[Arrays, list[np.ndarray]]:
+        """Inputs, the same arrays whenever the batch is, and what the network makes of them."""
+        if batch not in self._whole:
+            given = self._subject.inputs(batch, batch)
+            self._whole[batch] = given, list(self._way.answers(given))
+        return self._whole[batch]
 
     def check_not_vacuous(self) -> None:
         """A network that answers zeros, or the same to anything, would make any comparison pass."""
@@ -148,7 +172,7 @@ class _Checker:
     def _wrong_cut(self, boundaries: Sequence[Boundary], batch: int) -> Iterator[str]:
         graph, parts = self._graph, slices(self._subject.program, boundaries)
         self._findings.slices += len(parts)
-        arriving, answers = self._whole[batch]
+        arriving, answers = self._answered(batch)
         leaving: dict[str, np.ndarray] = {}
         for part, boundary in zip(parts, [*boundaries, None], strict=True):
             yield from self._wrong_part(part)
@@ -175,7 +199,7 @@ class _Checker:
             yield f"a part holds {_difference(held, expected)}"
 
     def _wrong_by_layer(self, boundaries: Sequence[Boundary], batch: int) -> Iterator[str]:
-        given, answers = self._whole[batch]
+        given, answers = self._answered(batch)
         known = dict(given)
         for part in slices(self._subject.program, boundaries):
             self._findings.slices += 1

@@ -25,12 +25,6 @@ NAMES = (
     *(f"onnx/{name}" for name in _DATA),
 )
 
-#: one boundary in so many, of the two networks that would take a quarter of an hour; benchmarks/zoo.py takes all
-SAMPLED = {
-    "onnx/exported_mobilebert_cls": 16,
-    "onnx/exported_vit_b_16": 4,
-}
-
 
 def subject(name):
     """A network captured, with what it is to be compared with; imports its framework only."""

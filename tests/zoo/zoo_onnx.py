@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from by_node import NodeByNode
 from equality import Subject, Way
 
 from edgepart.frameworks import framework
@@ -113,7 +114,7 @@ def _tempered(model):
         return model
     seen = onnx.ModelProto.FromString(model.SerializeToString())
     seen.graph.output.append(onnx.helper.make_empty_tensor_value_info(last[0].output[0]))
-    logits = _answers(seen, fused=True)(_made_up(model, 2, 1, 0))[-1]
+    logits = answers(seen, fused=True)(_made_up(model, 2, 1, 0))[-1]
     for tensor in model.graph.initializer:
         if tensor.name in last[0].input:
             values = onnx.numpy_helper.to_array(tensor) * np.float32(3 / logits.std())
@@ -146,7 +147,8 @@ def held(part):
     return {name: value.const_value.nbytes for name, value in weights.items()}
 
 
-def _answers(model, fused):
+def answers(model, fused):
+    """What one session of a model makes of arrays by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -154,14 +156,14 @@ def _answers(model, fused):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
-    def answers(arrays):
+    def answer(arrays):
         if not _fixes_batch(model):
             return session.run(None, arrays)
         batch = len(next(iter(arrays.values())))
         rows = [session.run(None, {name: array[i : i + 1] for name, array in arrays.items()}) for i in range(batch)]
         return [np.concatenate(values) for values in zip(*rows, strict=True)]
 
-    return answers
+    return answer
 
 
 def _fixes_batch(model):
@@ -174,19 +176,21 @@ def _entries(model):
 
 
 def subject(name):
-    """A network, cut at every boundary operation by operation (bit by bit equal), at some as ONNX Runtime fuses it."""
+    """A network; with no operations fused, ONNX Runtime runs it and, at every boundary, the nodes of its parts one by
+    one (:mod:`by_node`); at some boundaries also whole parts, without fusions and with them.
+    """
     model, inputs = build(name)
     captured = framework("onnx").program(model, inputs(1 if _fixes_batch(model) else 2, 0))
+    exact = answers(model, fused=False), ONE_BY_ONE if _fixes_batch(model) else 0.0
     return Subject(
         name=f"onnx/{name}",
         program=captured,
         inputs=inputs,
         held=held,
-        deployed=Way(_answers(model, fused=True), tolerance=LOOSE.get(name, TOLERANCE)),
-        quick=Way(
-            _answers(model, fused=False),
-            lambda part, arrays: part.unfused().run(arrays),
-            tolerance=ONE_BY_ONE if _fixes_batch(model) else 0.0,
+        everywhere=Way(exact[0], NodeByNode().run, exact[1]),
+        sampled=(
+            Way(exact[0], lambda part, arrays: part.unfused().run(arrays), exact[1]),
+            Way(answers(model, fused=True), tolerance=LOOSE.get(name, TOLERANCE)),
         ),
         batches=(1, 2, 3) if "batch" in captured.graph.symbols else (1, 1, 1),
     )

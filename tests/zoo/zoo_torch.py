@@ -138,5 +138,5 @@ def subject(name):
         program=captured,
         inputs=partial(inputs, name),
         held=held,
-        deployed=Way(partial(answers, model)),
+        everywhere=Way(partial(answers, model)),
     )
