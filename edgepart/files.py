@@ -85,7 +85,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> None:
-    """Write a safetensors file, atomically.
+    """Write a safetensors file, atomically; the same content gives the same bytes.
 
     Raises:
         FileError: the folder is missing or the disk is full.
@@ -101,6 +101,20 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]], header: M
             save_file(plain, temporary, dict(header))
         except SafetensorError as error:  # its only word for a full disk
             raise OSError(str(error)) from error
+        if len(header) > 1:
+            _order_header(temporary)
+
+
+def _order_header(path: Path) -> None:
+    """Sort the metadata of a safetensors file by name, in place: safetensors writes it in another order every time."""
+    with path.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        fields = json.loads(stream.read(size))
+        fields["__metadata__"] = dict(sorted(fields["__metadata__"].items()))
+        ordered = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(ordered) <= size:  # the same characters in another order, unless two libraries escape one differently
+            stream.seek(8)
+            stream.write(ordered.ljust(size))
 
 
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:

@@ -5,13 +5,25 @@ import os
 import stat
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
+from safetensors import safe_open
 
 from edgepart.errors import FileError
-from edgepart.files import Document, atomic_file, atomic_folder, read_json, sha256, write_json, write_text
+from edgepart.files import (
+    Document,
+    atomic_file,
+    atomic_folder,
+    read_arrays,
+    read_json,
+    sha256,
+    write_arrays,
+    write_json,
+    write_text,
+)
 
 
 class Note(Document):
@@ -141,3 +153,22 @@ def test_json_refuses_nan_rather_than_writing_what_others_cannot_read(tmp_path):
 def test_sha256_is_the_standard_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_arrays_and_their_header_give_the_same_bytes_every_time(tmp_path):
+    arrays = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(7)}
+    header = {name: f'"{name}" ☃\x01' for name in ("classes", "exits", "kind", "tiers", "version")}
+    for number in range(8):  # safetensors' own order of five names is another one nearly every time
+        write_arrays(tmp_path / f"{number}", arrays, header)
+    assert len({sha256(tmp_path / f"{number}") for number in range(8)}) == 1
+    with safe_open(tmp_path / "0", framework="numpy") as stored:
+        assert stored.metadata() == header
+    assert {name: array.tolist() for name, array in read_arrays(tmp_path / "0").items()} == {
+        name: array.tolist() for name, array in arrays.items()
+    }
+
+
+@pytest.mark.parametrize("header", [{}, {"framework": "x"}])
+def test_arrays_with_a_short_header_come_back(tmp_path, header):
+    write_arrays(tmp_path / "arrays", {"a": np.ones(3)}, header)
+    assert read_arrays(tmp_path / "arrays")["a"].tolist() == [1, 1, 1]

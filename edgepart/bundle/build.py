@@ -28,7 +28,7 @@ from edgepart.exits.template import Value
 from edgepart.files import write_text
 from edgepart.frameworks import framework_of
 from edgepart.frameworks.base import Framework
-from edgepart.frameworks.builder import Builder
+from edgepart.frameworks.builder import Builder, class_count, is_single
 from edgepart.frameworks.runtimes import runtime
 from edgepart.graph import Graph
 from edgepart.hardware import Profile
@@ -100,6 +100,7 @@ def build(
         ExportError: a runtime cannot hold a part, or an artefact gives something else than the network. The training
             is kept: the same call with another runtime goes on from there.
         BundleError: something is in the way of the output.
+        MissingExtra: a package that a runtime, or writing for it, needs is not installed; found before the training.
     """
     work = Workspace(Path(output))
     work.check()
@@ -132,6 +133,9 @@ def build(
         say(f"the network returns {len(outputs)} tensors: the first, '{outputs[0]}', is taken for the logits")
     source = _Source(builder.program.graph, preprocessing, classes)
     training, held_out = source.read(data, validation, settings.seed)
+    if is_single(builder.program.graph):
+        what = "probability" if builder.ending == "sigmoid" else "logit"
+        say(f"the network gives one number a sample, which is taken for the {what} of '{training.classes[1]}'")
     heads = add_heads(builder, plan, len(training.classes), head, head_parameters or {}, settings.seed)
     _check_names(heads.plan, builder.program.graph)
     request = {
@@ -228,7 +232,8 @@ class _Job:
         path = folder / f"{ROUTER}{target.runtime.suffix}"
         path.parent.mkdir()
         target.runtime.write(router, path)
-        compare(target, router, path, [self.validation.batch(range(min(5, len(self.validation))))])
+        trial = self.validation.batch(range(min(5, len(self.validation))))
+        compare(target, router, path, [trial], target.tolerance(router, self.graph))
         return RouterRecord(file=path.relative_to(folder).as_posix(), runtime=target.runtime.name)
 
     def _deployed_logits(self, folder: Path, fitted: Fitted) -> NDArray[np.float32]:
@@ -350,7 +355,7 @@ class _Source:
 
     def _load(self, source: str | Path) -> Dataset:
         dataset = load_dataset(source, self.preprocessing, classes=self._classes)
-        width = self._width()
+        width = class_count(self._graph)
         numbers = all(name.isdigit() and int(name) < (width or 0) for name in dataset.classes)
         if self._classes is None and width is not None and numbers and len(dataset.classes) < width:
             # Numbers are indices of the network's logits, whether or not all of them occur.
@@ -358,26 +363,13 @@ class _Source:
         return dataset
 
     def _check_classes(self, dataset: Dataset) -> None:
-        width = self._width()
+        width = class_count(self._graph)
         if width is not None and len(dataset.classes) != width:
+            gives = "one number, for two classes" if is_single(self._graph) else f"{width} logits"
             raise DataError(
                 f"{dataset.source} has {len(dataset.classes)} classes ({', '.join(dataset.classes[:12])}), but the "
-                f"network gives {width} logits: use data with its classes, or a network with as many"
+                f"network gives {gives}: use data with its classes, or a network with as many"
             )
-
-    def _width(self) -> int | None:
-        """How many logits the network gives, where its shape says so.
-
-        Raises:
-            PlanError: its first output is not (batch, classes).
-        """
-        output = self._graph.tensor(self._graph.outputs[0])
-        if len(output.shape) != 2:
-            raise PlanError(
-                f"the network's first output '{output.name}' has shape ({', '.join(map(str, output.shape))}), expected "
-                "(batch, classes): wrap the network so that it returns the logits first"
-            )
-        return output.shape[1] if isinstance(output.shape[1], int) else None
 
 
 def _check_names(plan: Plan, graph: Graph) -> None:

@@ -84,7 +84,8 @@ class PartWriter:
         source, target = self._builder.stage(stage, passes_on), self._targets[stage.tier]
         samples = [{name: arrays[name] for name in source.inputs} for arrays in self._known[self._trials :]]
         target.runtime.write(source, path, precision=target.precision, samples=samples)
-        difference, self._known = compare(target, source, path, self._known)
+        tolerance = target.tolerance(source, self._graph)
+        difference, self._known = compare(target, source, path, self._known, tolerance)
         # What belongs to the artefact beside it (its signature, weights of more than 2 GB) is named after it.
         files = [path, *path.rglob("*"), *path.parent.glob(f"{path.name}.*")]
         return StageRecord(
@@ -93,15 +94,23 @@ class PartWriter:
             outputs=tuple(passes_on),
             exit=stage.exit,
             difference=difference,
-            tolerance=target.runtime.tolerance(target.precision),
+            tolerance=tolerance,
             files={each.relative_to(path.parent).as_posix(): FileRecord.of(each) for each in files if each.is_file()},
         )
 
 
 def compare(
-    target: Target, source: Part, path: Path, batches: Sequence[Mapping[str, Any]]
+    target: Target, source: Part, path: Path, batches: Sequence[Mapping[str, Any]], tolerance: float
 ) -> tuple[float, list[dict[str, Any]]]:
     """Run an artefact beside its source.
+
+    A difference is that of the element that differs most, relative to the largest value in any of the batches: one
+    undecided sample has logits near nought, beside which any rounding is large. In int8 it is the root of the mean
+    square over all elements, relative to that of the values: at positions that a mask hides, and no later layer reads,
+    single features of transformers come and go with the rounding.
+
+    Args:
+        tolerance: the largest difference that passes, see :meth:`edgepart.bundle.targets.Target.tolerance`
 
     Returns:
         the largest difference, relative to the largest value, and the batches with what the source made of them
@@ -109,21 +118,23 @@ def compare(
     Raises:
         ExportError: it exceeds the tolerance.
     """
-    artefact, tolerance = target.runtime.open(path), target.runtime.tolerance(target.precision)
-    largest, known = 0.0, []
-    for arrays in batches:
-        expected, found = source.run(arrays), artefact.run(arrays)
-        for name, array in expected.items():
-            difference = _difference(array, found[name])
-            if not difference <= tolerance:
-                raise ExportError(
-                    f"the artefact {path.name} of {path.parent.name} makes another '{name}' than the network it was "
-                    f"exported from (relative difference {difference:.1e}, at most {tolerance:g} is tolerated): "
-                    f"{_advice(target)}"
-                )
-            largest = max(largest, difference)
-        known.append({**arrays, **expected})
-    return largest, known
+    artefact, types = target.runtime.open(path), {spec.name: spec.dtype for spec in source.signature.outputs}
+    answers = [source.run(arrays) for arrays in batches]
+    made = [artefact.run(arrays) for arrays in batches]
+    measure, largest = _mean_difference if target.precision == "int8" else _largest_difference, 0.0
+    for name in source.outputs:
+        tensors = [(known[name], found[name]) for known, found in zip(answers, made, strict=True)]
+        difference = np.inf
+        if all(known.shape == found.shape and known.dtype == found.dtype for known, found in tensors):
+            difference = measure([tuple(_numbers(each, types[name]) for each in pair) for pair in tensors])
+        if not difference <= tolerance:
+            raise ExportError(
+                f"the artefact {path.name} of {path.parent.name} makes another '{name}' than the network it was "
+                f"exported from (relative difference {difference:.1e}, at most {tolerance:g} is tolerated): "
+                f"{_advice(target)}"
+            )
+        largest = max(largest, difference)
+    return largest, [{**arrays, **known} for arrays, known in zip(batches, answers, strict=True)]
 
 
 def _advice(target: Target) -> str:
@@ -135,18 +146,31 @@ def _advice(target: Target) -> str:
     )
 
 
-def _difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
-    """Largest difference relative to the largest expected value."""
-    if expected.shape != found.shape or expected.dtype != found.dtype:
-        return np.inf
-    if not expected.size:
-        return 0.0
-    first, second = expected.astype(np.float64), found.astype(np.float64)
-    # Masks hold -inf where attention must not look; equal infinities differ by nothing.
-    gaps = np.where(first == second, 0.0, np.abs(first - second))
-    scale = float(np.abs(first[np.isfinite(first)]).max(initial=0.0))
-    absolute = float(gaps.max())
-    return absolute / scale if scale else absolute
+def _largest_difference(pairs: Sequence[tuple[NDArray[np.float64], ...]]) -> float:
+    """Of expected and found tensors: the largest of their elements, relative to the largest expected value."""
+    gaps = [float(_gaps(*pair).max(initial=0.0)) for pair in pairs]
+    scale = max(float(np.abs(known[np.isfinite(known)]).max(initial=0.0)) for known, _ in pairs)
+    return float(np.max(gaps)) / (scale or 1.0)
+
+
+def _mean_difference(pairs: Sequence[tuple[NDArray[np.float64], ...]]) -> float:
+    """Of expected and found tensors: the root mean square, relative to that of the expected values."""
+    gaps = sum(float(np.square(_gaps(*pair)).sum()) for pair in pairs)
+    scale = sum(float(np.square(known[np.isfinite(known)]).sum()) for known, _ in pairs)
+    return float(np.sqrt(gaps / (scale or 1.0)))
+
+
+def _gaps(expected: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Magnitudes; masks hold -inf where attention must not look, and equal infinities differ by nothing."""
+    with np.errstate(invalid="ignore"):
+        return np.where(expected == found, 0.0, np.abs(expected - found))
+
+
+def _numbers(array: NDArray[Any], dtype: str) -> NDArray[np.float64]:
+    """The values of an array; bfloat16, which NumPy lacks, travels as its bits, the upper half of those of float32."""
+    if dtype == "bfloat16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float64)
 
 
 def _made(stage: Stage, graph: Graph) -> tuple[str, ...]:

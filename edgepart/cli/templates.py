@@ -193,6 +193,7 @@ def _try(owner: Framework, template: Template, target: _Target, parameters: dict
 def _of_model(
     owner: Framework, loaded: LoadedModel, layer: str, classes: int | None, needs_classifier: bool
 ) -> _Target:
+    from edgepart.frameworks.builder import is_single
     from edgepart.graph.sizes import evaluate_size
 
     builder = owner.builder(loaded.model, loaded.example)
@@ -205,11 +206,10 @@ def _of_model(
             "choose another layer"
         )
     shape = graph.tensor(features[0]).shape[1:]
-    outputs = graph.tensor(graph.outputs[0]).shape[-1]
     return _Target(
         shape,
         tuple(evaluate_size(size, graph.symbols) for size in shape),
-        classes or int(outputs),
+        classes or (2 if is_single(graph) else int(graph.tensor(graph.outputs[0]).shape[-1])),
         builder.classifier(shape) if needs_classifier else None,
     )
 

@@ -10,7 +10,9 @@ beside it. Exits go to the candidates nearest to the wanted positions, which are
 
 The last exit thus sits at the part's end, where the next part takes over. The part that ends in the network's own
 classifier needs none there: its u is i/(k+1), and a rule leaves out the places behind which
-nothing is left to save. At most three exits a part by default (EdgeLessPart, section II).
+nothing is left to save. Nor does a rule put two exits of a part where next to nothing is multiplied between them, such
+as behind a convolution and behind its normalisation: both heads would read the same features. At most three exits a
+part by default (EdgeLessPart, section II).
 By hand: an exit after a module, such as DIMEC-DC's m-th and n-th encoder layer (section IV-E: 4 and 6 for BERT-base,
 6 and 12 for BERT-large).
 """
@@ -32,6 +34,9 @@ PARETO_EXPONENT = math.log(0.2) / math.log(0.8)
 
 #: a rule puts no exit where less than this share of the network's multiply-accumulates is left to save
 LEAST_LEFT = 0.01
+
+#: nor two exits with less than this share of their part's multiply-accumulates between them
+LEAST_BETWEEN = 0.01
 
 
 @dataclass(frozen=True)
@@ -87,25 +92,36 @@ def worthwhile(graph: Graph, part: Sequence[str], places: Sequence[Candidate]) -
     return tuple(each for each in places if after_depth[each.depth - 1] >= least)
 
 
-def place(rule: Rule, places: Sequence[Candidate], time_s: Sequence[float], count: int, final: bool) -> list[Candidate]:
-    """At most ``count`` of a part's candidates, in order.
+def place(
+    rule: Rule,
+    places: Sequence[Candidate],
+    time_s: Sequence[float],
+    macs: Sequence[int],
+    count: int,
+    final: bool,
+) -> list[Candidate]:
+    """At most ``count`` of a part's candidates, in order; fewer where there is too little work between them.
 
     Args:
         places: the part's candidates
         time_s: seconds of each of the part's layers, in order
+        macs: multiply-accumulates of each of them
         final: whether the part ends in the network's own classifier
     """
     count = min(count, len(places))
     if rule == "none" or count <= 0:
         return []
     shares = _shares(places, time_s)
+    work, least = [sum(macs[: place.depth]) for place in places], LEAST_BETWEEN * sum(macs)
     wanted = positions(rule, count, final)
     taken: set[int] = set()
     # the last one first: the part's end, where it is one of the candidates, is not given to another
     for position in (wanted[-1], *wanted[:-1]):
         nearest = min(range(len(places)), key=lambda index: abs(shares[index] - position))
-        free = [index for index in range(len(places)) if index not in taken]
-        taken.add(min(free, key=lambda index: (index < nearest, abs(index - nearest))))
+        apart = (i for i in range(len(places)) if all(abs(work[i] - work[other]) >= least for other in taken))
+        free = [index for index in apart if index not in taken]
+        if free:
+            taken.add(min(free, key=lambda index: (index < nearest, abs(index - nearest))))
     return [places[index] for index in sorted(taken)]
 
 

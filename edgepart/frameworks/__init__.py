@@ -64,20 +64,33 @@ def capture(model: object, example: object) -> Graph:
 def split(model: object, graph: Graph, boundaries: Sequence[Boundary]) -> list[Part]:
     """The parts of a network between nested boundaries, with copies of the weights it has now.
 
+    A network is captured once for all calls; an ``onnx.ModelProto`` for each, which takes seconds where it has a
+    thousand nodes: give its Program, or to this and :func:`capture` what ``onnx_ir.from_proto`` makes of it.
+
+    Args:
+        model: the network, or the Program that ``framework_of(network).program(network, example)`` made of it, whose
+            parts have the weights that it was captured with
+
     Raises:
         GraphError: ``graph`` is not of this network, or the boundaries do not nest or are not closed.
         CaptureError: the network cannot be captured again.
     """
-    made = _remembered(model)
-    if made is None or not _current(made, model, graph):
-        made = framework_of(model).recapture(model, graph)
-        _remember(model, made)
+    made = model if isinstance(model, Program) else _program_now(model, graph)
     if made.graph.fingerprint != graph.fingerprint:
         raise GraphError(
             f"the graph ({graph.name}, {graph.fingerprint}) is not of this network ({made.graph.name}, "
             f"{made.graph.fingerprint}): capture(model, example) gives the one that is"
         )
     return slices(made, boundaries)
+
+
+def _program_now(model: object, graph: Graph) -> Program:
+    """The Program captured last, with the weights of now, or a new one where the network is another."""
+    made = _remembered(model)
+    if made is None or not _current(made, model, graph):
+        made = framework_of(model).recapture(model, graph)
+        _remember(model, made)
+    return made
 
 
 def _remember(model: object, made: Program) -> None:

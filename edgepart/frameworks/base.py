@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class Part(Protocol):
         ...
 
 
+@runtime_checkable
 class Program(Protocol):
     """A captured network: its graph, and slices of it."""
 

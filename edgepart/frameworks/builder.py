@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from edgepart.partitioning.stages import Stage
 
 #: weights, moments … by name; what they mean is the framework's own business
 State = dict[str, NDArray[Any]]
+
+#: the activation that a network's output comes from, where that is no logit
+Ending = Literal["", "softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,31 @@ def read_by_head(stage: Stage, graph: Graph) -> str | None:
     if stage.exit is None:
         return None
     return stage.tensor if stage.tensor is not None else graph.outputs[0]
+
+
+def is_single(graph: Graph) -> bool:
+    """Whether a network gives one number a sample, (batch, 1) or (batch,), for two classes.
+
+    Its logits are (0, z), of which softmax makes (1 - p, p) with p = sigmoid(z), the probability of the second class.
+    """
+    return graph.tensor(graph.outputs[0]).shape in (("batch",), ("batch", 1))
+
+
+def class_count(graph: Graph) -> int | None:
+    """Between how many classes a network decides, where its shape says so.
+
+    Raises:
+        PlanError: its first output is neither (batch, classes) nor one number a sample.
+    """
+    output = graph.tensor(graph.outputs[0])
+    if is_single(graph):
+        return 2
+    if len(output.shape) != 2:
+        raise PlanError(
+            f"the network's first output '{output.name}' has shape ({', '.join(map(str, output.shape))}), expected "
+            "(batch, classes): wrap the network so that it returns the logits first"
+        )
+    return output.shape[1] if isinstance(output.shape[1], int) else None
 
 
 def require_use(stage: Stage, passes_on: Sequence[str]) -> None:
@@ -94,9 +122,19 @@ class Learner(Protocol):
 
 
 class Builder(Protocol):
-    """One network, copied from the user's and captured, that heads are added to."""
+    """One network, copied from the user's and captured, that heads are added to.
+
+    Its own classifier answers with logits, as heads do: a network that ends in a softmax with the logarithms of its
+    probabilities, one that gives a single number (:func:`is_single`) with (0, z), where z is that number or, if it
+    comes from a sigmoid, what goes into the sigmoid.
+    """
 
     program: Program
+
+    @property
+    def ending(self) -> Ending:
+        """The activation that the network ends in."""
+        ...
 
     def weights_digest(self) -> str:
         """sha256 of all parameters and buffers."""

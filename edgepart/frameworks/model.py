@@ -106,6 +106,8 @@ def _from_network_file(owner: Framework, file: Path) -> LoadedModel:
 
 
 def _require_file(file: Path, spec: str, siblings: str) -> None:
+    if file.is_dir():
+        raise ModelError(f"{file} of the model '{spec}' is a folder: give a file, such as one in it")
     if not file.is_file():
         names = [path.name for path in file.parent.glob(siblings)] if file.parent.is_dir() else []
         near = difflib.get_close_matches(file.name, names, n=3, cutoff=0.5)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from edgepart.errors import FileError, TrainingError, TrainingInterrupted
+from edgepart.errors import EdgepartError, FileError, TrainingError, TrainingInterrupted
 from edgepart.files import read_json, write_json
 from edgepart.frameworks.base import Arrays
 from edgepart.progress import progress
@@ -71,7 +71,7 @@ def cache_features(
     with progress(f"features of {what}s", len(batches)) as advance:
         advance(cache.done)
         for indices in batches[cache.done :]:
-            cache.add(indices, backbone(samples.batch(indices)))
+            cache.add(indices, _computed(backbone, samples, indices, what))
             advance(1)
             if stop():
                 cache.flush()
@@ -81,6 +81,25 @@ def cache_features(
                 )
     cache.flush()
     return Features(cache.arrays, samples.labels)
+
+
+def _computed(
+    backbone: Backbone, samples: Samples, indices: NDArray[np.int64], what: str
+) -> Mapping[str, NDArray[np.float32]]:
+    """The features of a batch; a sample that the network cannot compute, such as a token it does not know, is named."""
+    try:
+        return backbone(samples.batch(indices))
+    except EdgepartError:
+        raise
+    except Exception as error:  # frameworks and runtimes have nothing narrower in common
+        for index in indices if len(indices) > 1 else ():
+            _computed(backbone, samples, np.array([index]), what)
+        which = f"{what} {indices[0]}" if len(indices) == 1 else f"{len(indices)} {what}s at once"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrainingError(
+            f"the network cannot compute {which} ({reason}): check the data, such as that tokens lie within the "
+            "vocabulary, or take smaller batches if memory ran out"
+        ) from error
 
 
 class _Cache:
@@ -130,8 +149,13 @@ class _Cache:
                 "some space, use fewer samples, or a head whose reduce() pools more"
             )
         for number, (name, array) in enumerate(features.items()):
-            shape = (self.count, *array.shape[1:])
-            self.arrays[name] = open_memmap(self._file(number), mode="w+", dtype=np.float32, shape=shape)
+            shape, file = (self.count, *array.shape[1:]), self._file(number)
+            try:
+                self.arrays[name] = open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+            except OSError as error:  # a quota or a limit on the size of a file, which the free space does not show
+                raise FileError(
+                    f"cannot write the features of {self.count} samples to {file}: {error.strerror or error}"
+                ) from error
 
     def _check(self, name: str, array: NDArray[np.float32], indices: NDArray[np.int64]) -> None:
         expected = self.arrays[name].shape[1:]

@@ -23,6 +23,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,15 +78,36 @@ def parse() -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/keras_cifar10"))
     arguments = parser.parse_args()
     arguments.network = arguments.network or network()
+    if not arguments.network.is_file():
+        parser.error(f"{arguments.network} does not exist: give pretrainedResnet.h5")
     return arguments
 
 
 def network() -> Path:
     if "EDGEPART_DATA" in os.environ:
-        return Path(os.environ["EDGEPART_DATA"]) / STORED
-    from keras.utils import get_file
+        return stored(STORED)
+    keras = online()
+    try:
+        return Path(keras.utils.get_file(STORED.name, PUBLISHED))
+    except Exception as error:
+        sys.exit(f"the network cannot be downloaded ({error}): set EDGEPART_DATA, or give its file with --network")
 
-    return Path(get_file(STORED.name, PUBLISHED))
+
+def stored(place: Path) -> Path:
+    """A file in $EDGEPART_DATA."""
+    path = Path(os.environ["EDGEPART_DATA"]) / place
+    if not path.is_file():
+        sys.exit(f"{path} does not exist: set EDGEPART_DATA to the folder that holds {place}, or unset it to download")
+    return path
+
+
+def online() -> Any:
+    """Keras, which downloads networks and images where EDGEPART_DATA does not say where they are."""
+    try:
+        import keras
+    except ImportError:
+        sys.exit("Keras is not installed: pip install 'edgepart[tensorflow]'")
+    return keras
 
 
 def edgepart(*arguments: object) -> None:
@@ -116,14 +138,15 @@ def write_data(folder: Path, images: int) -> None:
 def cifar10() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images (N, 32, 32, 3) uint8 and labels (N,) of the training and the test set."""
     if "EDGEPART_DATA" not in os.environ:
-        from keras.datasets import cifar10 as online
-
-        (train_x, train_y), (test_x, test_y) = online.load_data()
+        try:
+            (train_x, train_y), (test_x, test_y) = online().datasets.cifar10.load_data()
+        except Exception as error:
+            sys.exit(f"CIFAR-10 cannot be downloaded ({error}): set EDGEPART_DATA to the folder with images/cifar10")
         return (train_x, train_y.ravel()), (test_x, test_y.ravel())
     parts = []
     for name in ("train", "test"):
-        with np.load(Path(os.environ["EDGEPART_DATA"]) / "images" / "cifar10" / f"{name}.npz") as stored:
-            parts.append((stored["x"], stored["y"]))
+        with np.load(stored(Path("images") / "cifar10" / f"{name}.npz")) as arrays:
+            parts.append((arrays["x"], arrays["y"]))
     return parts[0], parts[1]
 
 

@@ -66,12 +66,18 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    stored = Path(os.environ.get("EDGEPART_DATA", ".")) / "onnx" / "mobilenet_v2_imagenet.onnx"
-    parser.add_argument("--network", type=Path, default=stored, help="mobilenet_v2_imagenet.onnx, wherever it lies")
+    usual = Path(os.environ.get("EDGEPART_DATA", ".")) / "onnx" / "mobilenet_v2_imagenet.onnx"
+    parser.add_argument("--network", type=Path, default=usual, help="mobilenet_v2_imagenet.onnx, wherever it lies")
     parser.add_argument("--quick", action="store_true", help="300 training images and a short profile")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/onnx_imagenette"))
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.network.is_file():
+        parser.error(
+            f"{arguments.network} does not exist: set EDGEPART_DATA to the folder that holds onnx/{usual.name}, or "
+            "give the file with --network"
+        )
+    return arguments
 
 
 def edgepart(*arguments: object) -> None:
@@ -111,9 +117,16 @@ def imagenette() -> tuple[list[tuple[bytes, int]], list[tuple[bytes, int]]]:
     if "EDGEPART_DATA" in os.environ:
         folder = Path(os.environ["EDGEPART_DATA"]) / "images" / "imagenette160"
         return read(folder / "train.npz"), read(folder / "test.npz")
-    from datasets import Image, load_dataset
+    try:
+        from datasets import Image, load_dataset
 
-    sets = load_dataset("frgfm/imagenette", "160px").cast_column("image", Image(decode=False))
+        sets = load_dataset("frgfm/imagenette", "160px").cast_column("image", Image(decode=False))
+    except ImportError:
+        sys.exit("set EDGEPART_DATA to the folder with images/imagenette160, or, to download it: pip install datasets")
+    except Exception as error:
+        sys.exit(
+            f"Imagenette cannot be downloaded ({error}): set EDGEPART_DATA to the folder with images/imagenette160"
+        )
     parts = [
         [(row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes(), row["label"]) for row in sets[part]]
         for part in ("train", "validation")
@@ -124,6 +137,8 @@ def imagenette() -> tuple[list[tuple[bytes, int]], list[tuple[bytes, int]]]:
 
 
 def read(path: Path) -> list[tuple[bytes, int]]:
+    if not path.is_file():
+        sys.exit(f"{path} does not exist: set EDGEPART_DATA to the folder that holds it, or unset it to download")
     numbers = list(CLASSES)
     with np.load(path) as stored:
         jpeg, offsets, labels = stored["jpeg"], stored["off"], stored["y"]

@@ -355,12 +355,12 @@ def test_an_artefact_that_differs_from_its_source_fails_the_build(model, tmp_pat
     target = Target(runtime("torch"))
     target.runtime.write(part, tmp_path / "stage.pt2")
     arrays = images(4).batch(range(4))
-    assert compare(target, part, tmp_path / "stage.pt2", [arrays])[0] < 1e-6
+    assert compare(target, part, tmp_path / "stage.pt2", [arrays], 1e-4)[0] < 1e-6
     with torch.no_grad():
         for parameter in part.module.parameters():
             parameter.mul_(1.01)
     with pytest.raises(ExportError, match=r"stage\.pt2 of .* makes another 'stem\.2' .*relative difference"):
-        compare(target, part, tmp_path / "stage.pt2", [arrays])
+        compare(target, part, tmp_path / "stage.pt2", [arrays], 1e-4)
 
 
 def test_the_digest_of_data_sees_every_change():

@@ -1,11 +1,14 @@
 """Parts written for other runtimes and in other precisions: what is recorded, measured and refused."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from small_networks import CLASSES, EXAMPLE, captured, contents, image_plan, images, network
 
 from edgepart.bundle import build, open_bundle
 from edgepart.errors import ExportError, MissingExtra, UnknownName
+from edgepart.frameworks import runtimes
 from edgepart.frameworks.runtimes import runtime
 from edgepart.training import TrainingSettings
 
@@ -98,13 +101,25 @@ def test_a_missing_package_is_told_before_anything_is_trained(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_package_that_only_writes_parts_is_missed_before_anything_is_trained(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None if name == "onnxscript" else find(name))
+    with pytest.raises(MissingExtra, match=r"'onnxscript', which is not installed: pip install 'edgepart\[onnx\]'"):
+        made(tmp_path / "out", runtimes={"edge": "onnxruntime"})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
         ({"runtimes": {"mobil": "onnxruntime"}}, UnknownName, "tier 'mobil'; did you mean mobile"),
         ({"runtimes": {"mobile": "onnxruntim"}}, UnknownName, "did you mean onnxruntime"),
         ({"runtimes": {"mobile": "litert"}}, ExportError, "does not run parts of a torch network: choose"),
-        ({"precisions": {"edge": "int8"}}, ExportError, "'torch' has no precision int8"),
+        (
+            {"precisions": {"edge": "int8"}},
+            ExportError,
+            "for the tier 'edge', the runtime 'torch' has no precision int8",
+        ),
         ({"precisions": {"edge": "int4"}}, UnknownName, "precision 'int4'"),
     ],
 )

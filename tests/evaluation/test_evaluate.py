@@ -16,6 +16,7 @@ from edgepart.dispatch.confidence import Confidence
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import BundleError, DataError, DispatchError, EdgepartError, FileError, MissingExtra, UnknownName
 from edgepart.evaluation import evaluate as evaluate_bundle
+from edgepart.evaluation.cautions import seen_before
 from edgepart.evaluation.costs import Costs, tabulate
 from edgepart.evaluation.evaluate import router_seconds
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on
@@ -175,6 +176,19 @@ def test_test_samples_among_those_of_validation_are_counted() -> None:
     )
     (told,) = report_of(validation, mixed, "confidence").warnings
     assert told.startswith("at least 100 of the 300 test samples are among those that the settings were chosen on")
+
+
+def test_samples_that_look_alike_are_not_taken_for_one_another() -> None:
+    validation, test = trace_for(PLAN, 1000, seed=1), trace_for(PLAN, 300, seed=2)
+    first = np.zeros(200, np.int64)  # a network that says the same of 200 test samples and of one of validation
+    alike = validation.select(first)
+    mixed = replace(
+        test,
+        logits=np.concatenate([test.logits[:100], alike.logits]),
+        embeddings=np.concatenate([test.embeddings[:100], alike.embeddings]),
+        labels=np.concatenate([test.labels[:100], alike.labels]),
+    )
+    assert seen_before(validation, mixed) == 1
 
 
 def test_too_few_validation_samples_are_told_of() -> None:

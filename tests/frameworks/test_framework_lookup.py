@@ -55,6 +55,22 @@ def test_split_takes_the_weights_of_now():
     np.testing.assert_array_equal(final(graph, run_parts(parts, given))[0], model(given["input"]).detach().numpy())
 
 
+def test_split_of_a_program_captures_nothing(monkeypatch):
+    made, given = program("residual"), inputs("residual", 3)
+
+    def captured_again(*_):
+        raise AssertionError("captured again")
+
+    monkeypatch.setattr(type(framework("torch")), "program", captured_again)
+    parts = split(made, made.graph, [made.graph.boundaries()[1]])
+    for found, expected in zip(
+        final(made.graph, run_parts(parts, given)), answers(network("residual"), given), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    with pytest.raises(GraphError, match="is not of this network"):
+        split(made, program("several").graph, [])
+
+
 def test_split_of_a_graph_that_was_saved_captures_again(tmp_path):
     """By a process that has the model and the Graph's file, but no example."""
     for name in ("bert", "several", "chunks"):

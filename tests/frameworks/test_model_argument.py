@@ -69,6 +69,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "beside.py").write_text("WIDTH = 3\n")
     (tmp_path / "broken.py").write_text("def network(:\n")
     (tmp_path / "package").mkdir()
+    (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "package" / "inner.py").write_text("from my_models import network\n")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -106,6 +107,7 @@ def test_classes_are_passed_on(folder):
         ("my_models.py:net work", ["file.py:function"]),
         ("my_model.py:network", ["my_model.py", "does not exist", "did you mean my_models.py"]),
         ("nowhere/x.py:network", ["does not exist"]),
+        ("folder.onnx", ["folder.onnx' is a folder: give a file"]),
         ("my_models.py:netwrok", ["netwrok", "did you mean", "network"]),
         ("my_models.py:number", ["number"]),
         ("no_such_package.x:network", ["no module 'no_such_package'"]),

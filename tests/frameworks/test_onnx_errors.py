@@ -185,7 +185,39 @@ def test_a_damaged_file_says_nothing_besides(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def positions(rows):
+    """Vectors of a sequence of any length, to which rows of a table are added."""
+    nodes = [
+        node("Shape", ["x"], ["size"], "size", start=1, end=2),
+        node("Squeeze", ["size"], ["length"], "length"),
+        node("Range", ["zero", "length", "one"], ["places"], "places"),
+        node("Gather", ["table", "places"], ["rows"], "rows"),
+        node("Add", ["x", "rows"], ["y"], "sum"),
+    ]
+    weights = {"table": normal(rows, 4), "zero": np.int64(0), "one": np.int64(1)}
+    return make(nodes, {"x": (onnx.TensorProto.FLOAT, ["batch", "length", 4])}, ["y"], weights)
+
+
+@pytest.mark.parametrize(("rows", "length"), [(32, 16), (16, 16), (8, 8), (7, 4)])
+def test_the_example_of_a_file_is_as_short_as_its_table_of_positions(rows, length, tmp_path):
+    onnx.save(positions(rows), tmp_path / "model.onnx")
+    model, example = FRAMEWORK.load(tmp_path / "model.onnx")
+    assert example["x"].shape == (1, length, 4)
+    graph = FRAMEWORK.program(model, example).graph
+    assert graph.tensor("rows").shape == ("sequence", 4)
+
+
+def test_a_file_that_runs_with_no_length_that_is_tried(tmp_path, capfd):
+    onnx.save(positions(3), tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"sequences of none of 16, 8, 4 positions \(.*'rows'.*give a function"):
+        FRAMEWORK.load(tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_files_that_are_no_models(tmp_path):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(FileError, match=r"folder.onnx is a folder, give the file in it"):
+        FRAMEWORK.load(tmp_path / "folder.onnx")
     with pytest.raises(FileError, match=r"missing.onnx does not exist"):
         FRAMEWORK.load(tmp_path / "missing.onnx")
     for content in (b"nothing", b"", b"\x08\x07"):

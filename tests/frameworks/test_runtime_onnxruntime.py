@@ -2,6 +2,9 @@
 
 import logging
 import os
+import re
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +18,13 @@ from onnx_parts import ModelPart, convolutional, difference, images, perceptron,
 from edgepart.data import load_dataset
 from edgepart.data.preprocessing import ImagePreprocessing
 from edgepart.errors import ExportError, FileError, GraphError
+from edgepart.frameworks import framework
 from edgepart.frameworks.runtimes import runtime
 from edgepart.frameworks.runtimes.onnxruntime import OnnxRuntime
 from edgepart.frameworks.signature import Signature
 from edgepart.testing.runtimes import RuntimeContract
+
+FLOAT = onnx.TensorProto.FLOAT
 
 
 class TestOnnxRuntime(RuntimeContract):
@@ -121,14 +127,79 @@ def test_a_part_in_8_bits_is_not_quantised_again(tmp_path):
     OnnxRuntime().write(again, tmp_path / "y.onnx")
 
 
-def test_control_flow_is_not_quantised(tmp_path):
+def filtered_twice():
+    """Convolutions around an If whose branches read a weight and an activation that convolutions read as well."""
+    value, node = onnx.helper.make_tensor_value_info, onnx.helper.make_node
+    branches = {
+        "then_branch": node("Conv", ["r", "w2"], ["then"], "inner", pads=[1, 1, 1, 1]),
+        "else_branch": node("Neg", ["r"], ["else"], "inner"),
+    }
+    branches = {
+        name: onnx.helper.make_graph([inner], name, [], [value(inner.output[0], FLOAT, None)])
+        for name, inner in branches.items()
+    }
+    nodes = [
+        node("Conv", ["x", "w1"], ["c"], "first", pads=[1, 1, 1, 1]),
+        node("Relu", ["c"], ["r"], "relu"),
+        node("ReduceMean", ["x"], ["mean"], "mean", keepdims=0),
+        node("Less", ["mean", "zero"], ["dark"], "compare"),
+        node("If", ["dark"], ["chosen"], "choose", **branches),
+        node("Conv", ["chosen", "w2"], ["out"], "last", pads=[1, 1, 1, 1]),
+    ]
+    weights = {"w1": (8, 3, 3, 3), "w2": (8, 8, 3, 3)}
+    held = [
+        onnx.numpy_helper.from_array(np.random.default_rng(0).normal(size=size).astype(np.float32), name)
+        for name, size in weights.items()
+    ]
+    held.append(onnx.numpy_helper.from_array(np.float32(0), "zero"))
+    ends = value("x", FLOAT, ["batch", 3, 6, 6]), value("out", FLOAT, ["batch", 8, 6, 6])
+    graph = onnx.helper.make_graph(nodes, "filtered", [ends[0]], [ends[1]], held)
+    return ModelPart(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10))
+
+
+def chosen_product():
     proto = onnx_zoo.conditional()
-    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["batch", 4]))
-    part = ModelPart(proto)
-    with pytest.raises(ExportError, match=r"'choose' \(If\) into int8, as it holds a graph of its own"):
-        OnnxRuntime().write(part, tmp_path / "x.onnx", precision="int8")
-    assert not list(tmp_path.iterdir())
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("out", FLOAT, ["batch", 4]))
+    return ModelPart(proto)
+
+
+@pytest.mark.parametrize(
+    ("part", "shape", "operation"),
+    [(chosen_product, (4,), "MatMulInteger"), (filtered_twice, (3, 6, 6), "QuantizeLinear")],
+)
+def test_what_lies_around_control_flow_is_quantised(part, shape, operation, tmp_path):
+    """Both branches, with the weights and the activations that they read from around them."""
+    part, draw = part(), np.random.default_rng(1)
+    given = [{"x": draw.normal(mean, size=(3, *shape)).astype(np.float32)} for mean in (-1, 1)]
+    OnnxRuntime().write(part, tmp_path / "x.onnx", precision="int8", samples=given)
+    model = onnx.load(tmp_path / "x.onnx")
+    onnx.checker.check_model(model, full_check=False)
+    inside = [attribute.g for node in model.graph.node for attribute in node.attribute if attribute.HasField("g")]
+    assert operation in {node.op_type for node in model.graph.node}
+    assert operation not in {node.op_type for graph in inside for node in graph.node}
+    artefact = OnnxRuntime().open(tmp_path / "x.onnx")
+    for arrays in given:
+        assert 0 < difference(artefact.run(arrays), part.run(arrays)) < 0.1
     OnnxRuntime().write(part, tmp_path / "x.onnx", precision="float16")
+
+
+def test_a_full_disk_is_said_without_the_names_of_temporary_folders(tmp_path):
+    """Whichever step it is that fills it."""
+    part, path = convolutional(external=True), tmp_path / "x.onnx"
+    proto = onnx_zoo.chain()
+    program = framework("onnx").program(proto, onnx_zoo.draw(proto, 1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(FileError, match=f"^cannot write {re.escape(str(path))}: File too large$"):
+            OnnxRuntime().write(part, path)
+        with pytest.raises(FileError, match=f"^cannot write {re.escape(str(path))}: File too large$"):
+            OnnxRuntime().write(program.slice(None, None), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_samples_must_fit(tmp_path):

@@ -1,5 +1,6 @@
 """The cache of the frozen backbone's features: each sample once, resumable, with clear limits."""
 
+import errno
 import shutil
 from collections import namedtuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from numpy_learner import Points, StopAfter
 
+import edgepart.training.features
 from edgepart.errors import FileError, TrainingError, TrainingInterrupted
 from edgepart.training.features import cache_features
 
@@ -74,3 +76,36 @@ def test_a_disk_too_small_is_found_out_before_anything_is_written(tmp_path, monk
     with pytest.raises(FileError, match=r"50 samples need \d.* kB, .* has 100 B free"):
         cache(tmp_path / "f")
     assert list((tmp_path / "f").iterdir()) == []
+
+
+def test_a_file_over_the_users_limit_is_one_sentence_and_the_same_command_goes_on(tmp_path, monkeypatch):
+    def refuse(file, **_):
+        raise OSError(errno.EFBIG, "File too large")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(edgepart.training.features, "open_memmap", refuse)
+        with pytest.raises(FileError, match=r"cannot write the features of 50 samples to .*0\.npy: File too large"):
+            cache(tmp_path / "f")
+    assert len(cache(tmp_path / "f").labels) == 50
+
+
+def test_a_sample_that_the_network_cannot_compute_is_named(tmp_path):
+    def looked_up(arrays):
+        if (arrays["x"] == SAMPLES.x[31]).all(axis=1).any():
+            raise RuntimeError("index out of range\n  in node 'embedding'")
+        return {"early": arrays["x"]}
+
+    with pytest.raises(
+        TrainingError, match=r"cannot compute training sample 31 \(index out of range\): check the data"
+    ):
+        cache(tmp_path / "f", looked_up)
+
+
+def test_a_batch_that_is_too_much_at_once_is_said_to_be(tmp_path):
+    def small(arrays):
+        if len(arrays["x"]) > 4:
+            raise MemoryError
+        return {"early": arrays["x"]}
+
+    with pytest.raises(TrainingError, match=r"cannot compute 8 training samples at once \(MemoryError\)"):
+        cache(tmp_path / "f", small)

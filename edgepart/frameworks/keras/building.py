@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from edgepart.frameworks.builder import HeadSize, read_by_head, require_use, vectors
+from edgepart.frameworks.builder import Ending, HeadSize, class_count, read_by_head, require_use, vectors
 from edgepart.frameworks.keras.capture import capture
 from edgepart.frameworks.keras.classifier import describe_classifier
 from edgepart.frameworks.keras.heads import check_head, compile_head, drawn_from, head_size
-from edgepart.frameworks.keras.logits import gives_probabilities, logits_of
+from edgepart.frameworks.keras.logits import Logits
 from edgepart.frameworks.keras.part import Part
 from edgepart.frameworks.keras.training import KerasLearner, MultiExit, single
 from edgepart.frameworks.keras.weights import Weights
@@ -30,9 +30,13 @@ class KerasBuilder:
 
     def __init__(self, model: Any, example: object) -> None:
         self.program = capture(model, example)
-        self._weights = Weights(self.program)
+        self._weights, self._logits = Weights(self.program), Logits(self.program)
         self._heads: dict[str, Any] = {}
         self._classes = 0
+
+    @property
+    def ending(self) -> Ending:
+        return self._logits.ending
 
     @property
     def _graph(self) -> Graph:
@@ -84,15 +88,15 @@ class KerasBuilder:
         inputs = _with(part.inputs, read if read not in part.outputs else None)
         outputs = [self._graph.tensor(name) for name in passes_on]
         if stage.exit is not None:
-            outputs.append(vectors(stage.exit, self._classes))
+            width = self._classes or class_count(self._graph) or 0
+            outputs.append(vectors(stage.exit, width))
         head = self._heads[stage.exit] if stage.exit is not None and stage.tensor is not None else None
-        probabilities = gives_probabilities(self.program)
 
         def compute(known: Known) -> list[Any]:
             results = [known[name] for name in passes_on]
             if read is not None:
                 value = known[read]
-                results.append(logits_of(value, probabilities) if head is None else single(head(single(value))))
+                results.append(self._logits(value) if head is None else single(head(single(value))))
             return results
 
         return self._composed(part, inputs, outputs, compute, () if head is None else head.weights)

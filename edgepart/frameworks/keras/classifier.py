@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgepart.errors import TemplateError
+from edgepart.frameworks.builder import is_single
 from edgepart.units import dimensions
 
 if TYPE_CHECKING:
@@ -83,15 +84,20 @@ def _steps(program: Program) -> list[_Step]:
     calls = [step.call for step in program.steps if step.call is not None]
     makers = {made: call for call in calls for made in call.makes}
     value, stopped = _output(program), ""
+    # Of one number a sample heads make the logits of two classes, and no probability.
+    single = is_single(program.graph)
     while value in makers:
         call = makers[value]
-        found = _found(call, value) if len(call.values()) == 1 else None
+        found = _found(call, value, 2 if single else 0) if len(call.values()) == 1 else None
         if found is None:
             stopped = type(call.operation).__name__
             break
         # A second layer with weights on an image or a sequence belongs to the features.
         if any(len(step.before) > 1 and step.role in ("trained", "norm") for step in found) and _has_trained(steps):
             break
+        if single:
+            found = [step for step in found if step.role != "activation"]
+            single = not _has_trained(found)
         steps = [*found, *steps]
         [value] = call.values()
     else:
@@ -115,8 +121,12 @@ def _has_trained(steps: Sequence[_Step]) -> bool:
     return any(step.role == "trained" for step in steps)
 
 
-def _found(call: Call, made: Value) -> list[_Step] | None:
-    """What a call is in a classifier, its activation apart; None if it is nothing known."""
+def _found(call: Call, made: Value, classes: int = 0) -> list[_Step] | None:
+    """What a call is in a classifier, its activation apart; None if it is nothing known.
+
+    Args:
+        classes: what the last layer has to give instead of the one number that it does; 0 leaves it
+    """
     operation = call.operation
     # a class of the user's own may be called as one of Keras's
     if not type(operation).__module__.startswith("keras."):
@@ -128,6 +138,10 @@ def _found(call: Call, made: Value) -> list[_Step] | None:
         return activation or []
     if name == "Reshape" and before == after:
         return []
+    if classes and name in ("Reshape", "Squeeze", "Flatten") and set(before) <= {1}:
+        return []
+    if classes and name in ("Dense", "Conv2D"):
+        after = (*after[:-1], classes)
     maker = _MAKERS.get(name)
     step = maker(call, before, after) if maker and activation is not None else None
     return [step, *(activation or ())] if step is not None else None
@@ -157,11 +171,15 @@ def _same(line: str) -> Fit:
     return lambda shape: ([line], shape)
 
 
-def _line(layer: Any, first: str = "") -> str | None:
-    """The constructor of a layer of Keras's own, its settings where they are not the default."""
+def _line(layer: Any, first: str = "", **instead: int) -> str | None:
+    """The constructor of a layer of Keras's own, its settings where they are not the default.
+
+    Args:
+        instead: settings that it does not have
+    """
     settings = [first] if first else []
     defaults = inspect.signature(type(layer).__init__).parameters
-    for name, value in layer.get_config().items():
+    for name, value in (layer.get_config() | instead).items():
         if name in _UNSAID or name.endswith(("_initializer", "_regularizer", "_constraint")) or name not in defaults:
             continue
         default = defaults[name].default
@@ -181,17 +199,19 @@ def _last_axis(layer: Any, rank: int) -> bool:
 
 
 def _dense(call: Call, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> _Step | None:
-    line, width = _line(call.operation), call.operation.units
+    width = after[-1] or call.operation.units
+    line = _line(call.operation, units=width)
     return _Step("trained", before, lambda shape: ([line], (*shape[:-1], width))) if line else None
 
 
 def _convolution(call: Call, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> _Step | None:
     layer = call.operation
-    line = _line(layer)
+    width = after[-1] or layer.filters
+    line = _line(layer, filters=width)
     if layer.groups != 1 or layer.data_format != "channels_last" or line is None:
         return None
     # Its padding keeps the map's size, or else what pools the map next does not care.
-    return _Step("trained", before, lambda shape: ([line], (*shape[:-1], layer.filters)))
+    return _Step("trained", before, lambda shape: ([line], (*shape[:-1], width)))
 
 
 def _norm(call: Call, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> _Step | None:

@@ -27,7 +27,7 @@ def write_onnx(part: Exportable, path: Path) -> None:
     """Write a part with inputs and outputs named and ordered as its signature says.
 
     Raises:
-        ExportError: tf2onnx lacks an operation; named with its layer.
+        ExportError: tf2onnx lacks an operation, or the part computes in bfloat16; named with its layer.
         MissingExtra: tf2onnx is not installed.
         FileError: the folder is missing or the disk is full.
     """
@@ -42,12 +42,22 @@ def write_onnx(part: Exportable, path: Path) -> None:
             f"the part holds {traced.variable_bytes / 1e9:.1f} GB of weights, and tf2onnx writes at most 2.1 GB into "
             "one file: split it, or run it on tensorflow"
         )
+    _require_known_types(traced)
     model = _convert(traced)
     _require_onnx(model, traced)
     _fold_shapes(model.graph)
     _rename(model.graph, part.signature)
     with atomic_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def _require_known_types(traced: Traced) -> None:
+    for operation in traced.concrete.graph.get_operations():
+        if any(tensor.dtype == tf.bfloat16 for tensor in operation.outputs):
+            raise ExportError(
+                f"the layer '{traced.layer(operation.name)}' computes in bfloat16, which ONNX Runtime cannot: give the "
+                "network the dtype policy float32 or mixed_float16, or keep this part in tensorflow"
+            )
 
 
 def _convert(traced: Traced) -> Any:

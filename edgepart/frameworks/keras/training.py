@@ -17,7 +17,7 @@ from edgepart.errors import TrainingError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.builder import State
 from edgepart.frameworks.keras.adamw import AdamW, clipped
-from edgepart.frameworks.keras.logits import gives_probabilities, logits_of
+from edgepart.frameworks.keras.logits import Logits
 from edgepart.frameworks.keras.program import Program
 from edgepart.frameworks.keras.weights import Weights
 from edgepart.frameworks.silence import quiet
@@ -39,7 +39,7 @@ class MultiExit:
     def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, Any]) -> None:
         self.graph = program.graph
         self._parts = [program.slice(stage.start, stage.stop, share=True) for stage in stages]
-        self._stages, self._probabilities = list(stages), gives_probabilities(program)
+        self._stages, self._logits = list(stages), Logits(program)
         self.exits = tuple(stage.exit for stage in stages if stage.exit is not None)
         self.heads = {name: heads[name] for name in self.exits[:-1]}
 
@@ -49,7 +49,7 @@ class MultiExit:
         for stage, known in self._at_exits(tensors, training):
             assert stage.exit is not None
             if stage.tensor is None:
-                found[stage.exit] = logits_of(known[self.graph.outputs[0]], self._probabilities)
+                found[stage.exit] = self._logits(known[self.graph.outputs[0]])
             else:
                 found[stage.exit] = self.heads[stage.exit].reduce(single(known[stage.tensor]))
         return found

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from edgepart.errors import TrainingError
-from edgepart.frameworks.builder import HeadSize, read_by_head, require_use, vectors
+from edgepart.frameworks.builder import Ending, HeadSize, class_count, read_by_head, require_use, vectors
 from edgepart.frameworks.onnx.capture import capture
 from edgepart.frameworks.onnx.classifier import describe_classifier
+from edgepart.frameworks.onnx.logits import ending_of, own_logits
 from edgepart.frameworks.onnx.merge import Draft, export_head
 from edgepart.frameworks.onnx.part import Part
 from edgepart.frameworks.onnx.training import OnnxExits
@@ -28,6 +29,7 @@ class OnnxBuilder:
 
     def __init__(self, model: object, example: object) -> None:
         self.program = capture(model, example)
+        self.ending: Ending = ending_of(self.program)
         self._heads: dict[str, nn.Module] = {}
         self._classes = 0
 
@@ -73,7 +75,7 @@ class OnnxBuilder:
                 "in the framework that it came from and export it again"
             )
         return TorchLearner(
-            OnnxExits(self.program, stages, self._heads),
+            OnnxExits(self.program, stages, self._heads, self.stage(stages[-1], ())),
             frozen=True,
             head_learning_rate_ratio=head_learning_rate_ratio,
             weight_decay=weight_decay,
@@ -89,7 +91,7 @@ class OnnxBuilder:
         if stage.exit is None or read is None:
             return draft.finish(kept, {})
         if stage.tensor is None:
-            logits = draft.value(read)
+            logits = own_logits(draft, self._graph, self.ending)
         else:
             what = f"the head of exit '{stage.exit}'"
             head = export_head(
@@ -98,7 +100,8 @@ class OnnxBuilder:
             if draft.opset < head.graph.opset_imports[""]:
                 draft.raise_opset(head.graph.opset_imports[""])
             logits = draft.attach(head, draft.single(self._graph.tensor(read)), stage.exit)
-        return draft.finish(kept, {stage.exit: (logits, vectors(stage.exit, self._classes))})
+        width = self._classes or class_count(self._graph) or 0
+        return draft.finish(kept, {stage.exit: (logits, vectors(stage.exit, width))})
 
     def router(self, stop: Boundary | None, tensor: str, mask: str | None) -> Part:
         part, spec = self.program.slice(None, stop), self._graph.tensor(tensor)

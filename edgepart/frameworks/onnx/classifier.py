@@ -5,6 +5,7 @@ What :mod:`edgepart.frameworks.torch.classifier` is to torch networks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgepart.frameworks.builder import is_single
+from edgepart.frameworks.onnx.logits import VIEWS
 from edgepart.frameworks.onnx.program import Program
 from edgepart.frameworks.onnx.sides import Sides
 from edgepart.frameworks.torch import classifier_steps as steps
@@ -35,7 +38,6 @@ _ACTIVATIONS = {
 _GATES = {"HardSigmoid": "nn.Hardswish()", "Sigmoid": "nn.SiLU()"}
 _TRAINED = frozenset({"Add", "Conv", "Gemm", "MatMul"})
 _MAPS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
-_VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 
 def describe_classifier(program: Program, shape: Sequence[int | str]) -> list[str]:
@@ -65,7 +67,9 @@ class _Tail:
 
     def backwards(self) -> Iterator[Step | str | None]:
         """The operations from the logits back to the first that no classifier has."""
-        value, classes = self._logits, 0
+        # Of one number a sample heads make the logits of two classes.
+        value, single = self._logits, is_single(self._graph)
+        classes = 2 if single else 0
         while (node := value.producer()) is not None:
             source = self._source(node)
             if source is None:
@@ -80,8 +84,10 @@ class _Tail:
                 if step is None and not _is_identity(node, before, after):
                     yield node.op_type
                     return
-                classes = 0 if step is not None and step.role == "trained" else classes
-                yield step
+                if step is not None and step.role == "trained":
+                    single, classes = False, 0
+                # Its sigmoid, which makes a probability of the logit, is no part of a head.
+                yield None if single else step
             value = source
 
     def _source(self, node: ir.Node) -> ir.Value | None:
@@ -117,7 +123,9 @@ class _Tail:
 
 
 def _is_identity(node: ir.Node, before: Known, after: Known) -> bool:
-    return node.op_type in _IDENTITY or (node.op_type in _VIEWS and before == after)
+    """Whether an operation changes no value, and no shape but that of a single number."""
+    same = before == after or math.prod(before) == math.prod(after) == 1
+    return node.op_type in _IDENTITY or (node.op_type in VIEWS and same)
 
 
 def _gate(value: ir.Value | None) -> str:
@@ -253,5 +261,5 @@ _BUILDERS: dict[str, Callable[[ir.Node, Known, Known], Step | None]] = {
     "ReduceMax": _reduction,
     "ReduceMean": _reduction,
     **dict.fromkeys(_MAPS, _pool),
-    **dict.fromkeys(_VIEWS, _view),
+    **dict.fromkeys(VIEWS, _view),
 }

@@ -32,7 +32,7 @@ def load_model(path: Path) -> ir.Model:
         FileError: it cannot be read or is no model.
     """
     if not path.is_file():
-        raise FileError(f"{path} does not exist")
+        raise FileError(f"{path} is a folder, give the file in it" if path.is_dir() else f"{path} does not exist")
     try:
         return ir.load(path)
     except OSError as error:

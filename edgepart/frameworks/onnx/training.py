@@ -15,11 +15,15 @@ from edgepart.partitioning.stages import Stage
 
 
 class OnnxExits(Exits):
-    """An ONNX network and its torch heads; no gradient flows into the network."""
+    """An ONNX network and its torch heads; no gradient flows into the network.
 
-    def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, nn.Module]) -> None:
-        slices = [program.slice(stage.start, stage.stop) for stage in stages]
-        super().__init__(slices, stages, heads, program.graph.outputs[0])
+    Args:
+        final: the last stage as it is written, which answers with the network's own logits under the exit's name
+    """
+
+    def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, nn.Module], final: Part) -> None:
+        slices = [program.slice(stage.start, stage.stop) for stage in stages[:-1]]
+        super().__init__([*slices, final], stages, heads, final.outputs[-1])
 
     def _run(self, part: Part, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         made = part.run(dict(zip(part.inputs, map(to_numpy, tensors), strict=True)))

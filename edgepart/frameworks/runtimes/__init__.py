@@ -6,12 +6,17 @@ precision, and reads it back as an Artefact that takes and gives NumPy arrays by
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from edgepart import plugins
-from edgepart.errors import ExportError
+from edgepart.errors import ExportError, MissingExtra
 from edgepart.frameworks.base import Framework
 from edgepart.frameworks.runtimes.base import PRECISIONS, Artefact, Precision, Runtime
 
 __all__ = ["PRECISIONS", "Artefact", "Precision", "Runtime", "require_runtime", "runtime"]
+
+#: (framework, form) → the package that writes it and its extra, where neither framework nor runtime needs it otherwise
+_WRITERS = {("torch", "onnx"): ("onnxscript", "onnx"), ("keras", "onnx"): ("tf2onnx", "onnx")}
 
 
 def runtime(name: str) -> Runtime:
@@ -30,6 +35,7 @@ def require_runtime(framework: Framework, name: str, precision: Precision = "flo
     Raises:
         UnknownName: no such runtime; lists the nearest names.
         ExportError: it does not take parts of this framework, or has no such precision; names those that do.
+        MissingExtra: a package that writes parts for it is not installed.
     """
     found = runtime(name)
     if found.form not in framework.forms:
@@ -42,4 +48,7 @@ def require_runtime(framework: Framework, name: str, precision: Precision = "flo
             f"the runtime '{name}' has no precision {precision}: choose {' or '.join(found.precisions)}, or another "
             "runtime"
         )
+    package, extra = _WRITERS.get((framework.name, found.form), (None, ""))
+    if package is not None and find_spec(package) is None:
+        raise MissingExtra(package, extra)
     return found

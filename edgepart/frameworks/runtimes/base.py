@@ -69,7 +69,10 @@ class Runtime(Protocol):
         ...
 
     def tolerance(self, precision: Precision) -> float:
-        """Largest difference between artefact and part that is taken for rounding, relative to the largest value."""
+        """Largest difference between artefact and part that is taken for rounding.
+
+        Relative to the largest value; for int8, where ``edgepart build`` asks, of root mean squares.
+        """
         ...
 
     def version(self) -> str:

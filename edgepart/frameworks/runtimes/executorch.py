@@ -37,10 +37,11 @@ class ExecuTorchRuntime:
         """Write a part as ``.pte``, and its signature beside it.
 
         Args:
-            samples: batches of what enters the part in real use; int8 takes its ranges from them, and needs some
+            samples: batches of what enters the part in real use; int8 takes the ranges of a convolutional part from
+                them
 
         Raises:
-            ExportError: ExecuTorch lacks an operation of the part, or there are no samples for int8.
+            ExportError: ExecuTorch lacks an operation of the part, or there are no samples for int8 with convolutions.
             MissingExtra: torch or executorch is not installed.
             FileError: the folder is missing or the disk is full.
         """
@@ -67,8 +68,7 @@ class ExecuTorchRuntime:
     def tolerance(self, precision: Precision) -> float:
         """Largest difference to the part that is taken for rounding, relative to the largest value.
 
-        Seen on parts of ResNet, MobileNet, BERT, GPT-2 and ViT: 2e-6 in float32, 6e-3 in float16; in int8 0.01 to 0.4,
-        and more where few activations are far larger than the others.
+        Seen on parts of ResNet, MobileNet, BERT, GPT-2 and ViT: 2e-6 in float32, 6e-3 in float16; in int8 0.01 to 0.4.
         """
         return {"float32": 1e-4, "float16": 2e-2, "int8": 0.5}[precision]
 

@@ -22,6 +22,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from edgepart.errors import ExportError, FileError
 from edgepart.frameworks.base import Arrays
+from edgepart.frameworks.runtimes.onnx_control_flow import show_reads, sort
 from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.silence import silence
 
@@ -74,7 +75,7 @@ def to_int8(path: Path, signature: Signature, samples: Sequence[Arrays]) -> None
     """
     graph = onnx.load(str(path), load_external_data=False).graph
     _require_unquantised(graph)
-    _require_no_graphs_inside(graph)
+    control_flow = _has_graphs_inside(graph)
     external = _has_external_data(path)
     static = _convolutions_prevail(graph)
     if static and not samples:
@@ -96,7 +97,11 @@ def to_int8(path: Path, signature: Signature, samples: Sequence[Arrays]) -> None
             external_data_location="prepared.onnx.data",
         )
         _forget_shapes_of_weights(prepared)
+        if control_flow:
+            show_reads(prepared)
         _quantise(prepared, made, reader if static else None, external)
+        if control_flow:
+            sort(made)
         for file in path.parent.iterdir():
             if file.is_file():
                 file.unlink()
@@ -136,15 +141,8 @@ def _require_unquantised(graph: onnx.GraphProto) -> None:
             )
 
 
-def _require_no_graphs_inside(graph: onnx.GraphProto) -> None:
-    """ONNX Runtime ends the process where its tools have changed what graphs inside nodes (If, Loop, Scan) read."""
-    for node in graph.node:
-        name = node.name or node.output[0]
-        if any(attribute.HasField("g") for attribute in node.attribute):
-            raise ExportError(
-                f"ONNX Runtime's tools cannot turn the node '{name}' ({node.op_type}) into int8, "
-                "as it holds a graph of its own: write the part in float16 or float32"
-            )
+def _has_graphs_inside(graph: onnx.GraphProto) -> bool:
+    return any(attribute.HasField("g") for node in graph.node for attribute in node.attribute)
 
 
 def _convolutions_prevail(graph: onnx.GraphProto) -> bool:

@@ -203,6 +203,8 @@ def _moved(path: Path) -> Iterator[Path]:
             weights.unlink()
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+    except FileError as error:  # of what was called with the path in the new folder
+        raise FileError(str(error).replace(str(folder / path.name), str(path))) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

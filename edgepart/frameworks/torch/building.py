@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from edgepart.errors import CaptureError
-from edgepart.frameworks.builder import HeadSize, read_by_head, require_use, vectors
+from edgepart.frameworks.builder import Ending, HeadSize, class_count, read_by_head, require_use, vectors
 from edgepart.frameworks.torch.capture import capture
 from edgepart.frameworks.torch.classifier import describe_classifier
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.heads import check_head, compile_head, head_size
+from edgepart.frameworks.torch.logits import Logits, ending_of
 from edgepart.frameworks.torch.part import Part
 from edgepart.frameworks.torch.training import MultiExit, TorchLearner, single
 from edgepart.graph import Boundary, Graph, Tensor
@@ -27,6 +28,7 @@ class TorchBuilder:
     def __init__(self, model: nn.Module, example: object) -> None:
         self._model = _copied(model)
         self.program = capture(self._model, example)
+        self.ending: Ending = ending_of(self.program)
         self._heads: dict[str, nn.Module] = {}
         self._classes = 0
 
@@ -77,10 +79,12 @@ class TorchBuilder:
         read = read_by_head(stage, self._graph)
         inputs = _with(part.inputs, read if read not in part.outputs else None)
         head = self._heads[stage.exit] if stage.exit is not None and stage.tensor is not None else None
-        module = _StageModule(part, inputs, passes_on, read, head).eval()
+        own = Logits(self._graph, self.ending, part) if stage.exit is not None and head is None else None
+        module = _StageModule(part, inputs, passes_on, read, own or head).eval()
         outputs = [self._graph.tensor(name) for name in passes_on]
         if stage.exit is not None:
-            outputs.append(vectors(stage.exit, self._classes))
+            width = self._classes or class_count(self._graph) or 0
+            outputs.append(vectors(stage.exit, width))
         return self._as_part(module, part, inputs, outputs)
 
     def router(self, stop: Boundary | None, tensor: str, mask: str | None) -> Part:
@@ -102,7 +106,12 @@ class _StageModule(nn.Module):
     """A slice and the head at its end: tensors in order to (what is passed on …, logits)."""
 
     def __init__(
-        self, part: Part, inputs: Sequence[str], passes_on: Sequence[str], read: str | None, head: nn.Module | None
+        self,
+        part: Part,
+        inputs: Sequence[str],
+        passes_on: Sequence[str],
+        read: str | None,
+        head: nn.Module | Logits | None,
     ) -> None:
         super().__init__()
         self.slice = part.module
@@ -115,8 +124,8 @@ class _StageModule(nn.Module):
         known.update(zip(self._part.outputs, made, strict=True))
         results = [known[name] for name in self._passes_on]
         if self._read is not None:
-            read = single(known[self._read])
-            results.append(read if self.head is None else self.head(read))
+            assert self.head is not None
+            results.append(self.head(single(known[self._read])))
         return tuple(results)
 
 

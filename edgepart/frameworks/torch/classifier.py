@@ -15,10 +15,12 @@ from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
+from edgepart.frameworks.builder import is_single
 from edgepart.frameworks.torch import classifier_steps as steps
 from edgepart.frameworks.torch.classifier_steps import Known, Step
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.flatten import operation
+from edgepart.frameworks.torch.logits import before_views
 from edgepart.frameworks.torch.program import Program
 
 #: operations that change no value (in eval mode, of one type)
@@ -50,17 +52,26 @@ def describe_classifier(program: Program, shape: Sequence[int | str]) -> list[st
         TemplateError: the classifier holds an operation that cannot be repeated elsewhere, or reads another kind of
             tensor; names it.
     """
-    return steps.describe(steps.choose(_backwards(_last(program)), program.graph.name), shape)
+    return steps.describe(steps.choose(_backwards(_last(program), is_single(program.graph)), program.graph.name), shape)
 
 
-def _backwards(node: fx.Node) -> Iterator[Step | str | None]:
-    """The operations from the logits back to the first that no classifier has."""
+def _backwards(node: fx.Node, single: bool) -> Iterator[Step | str | None]:
+    """The operations from the logits back to the first that no classifier has.
+
+    Args:
+        single: the network gives one number a sample, where a head gives the logits of two classes
+    """
+    classes = 2 if single else 0
     while node.op == "call_function":
+        node = before_views(node) if classes else node
         source = _source(node)
-        step = _step(node, source) if source is not None else None
+        step = _step(node, source, classes) if source is not None else None
         if source is None or (step is None and not _is_identity(node, source)):
             yield operation(node)
             return
+        if step is not None and classes and step.role == "activation":
+            step = None  # the sigmoid, which makes a probability of the logit
+        classes = 0 if step is not None and step.role == "trained" else classes
         yield step
         node = source
 
@@ -96,13 +107,21 @@ def _is_identity(node: fx.Node, source: fx.Node) -> bool:
     )
 
 
-def _step(node: fx.Node, source: fx.Node) -> Step | None:
-    """What an operation is in a classifier; None if it is none of those known."""
-    name, before = operation(node), _shape(source)
+def _step(node: fx.Node, source: fx.Node, classes: int) -> Step | None:
+    """What an operation is in a classifier; None if it is none of those known.
+
+    Args:
+        classes: what the last layer has to give instead of what it does; 0 leaves it
+    """
+    name, before, after = operation(node), _shape(source), _shape(node)
     if name in _ACTIVATIONS:
         return steps.activation(before, _ACTIVATIONS[name])
+    if classes and name == "linear":
+        after = (*after[:-1], classes)
+    elif classes and name == "conv2d":
+        after = (classes, *after[1:])
     builder = _BUILDERS.get(name)
-    return builder(node, before, _shape(node)) if builder else None
+    return builder(node, before, after) if builder else None
 
 
 def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:

@@ -22,6 +22,7 @@ from edgepart.errors import TrainingError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.builder import State
 from edgepart.frameworks.torch.arrays import dtype_name, from_numpy
+from edgepart.frameworks.torch.logits import Logits, ending_of
 from edgepart.frameworks.torch.part import Part
 from edgepart.frameworks.torch.program import Program
 from edgepart.partitioning.stages import Stage
@@ -88,7 +89,7 @@ class Exits(nn.Module):
         for number, (stage, known) in enumerate(self._at_exits(tensors)):
             assert stage.exit is not None
             if stage.tensor is None:
-                found[stage.exit] = single(known[self._logits])
+                found[stage.exit] = self._own(single(known[self._logits]))
             else:
                 found[stage.exit] = _head(self.heads[number]).reduce(single(known[stage.tensor]))
         return found
@@ -112,6 +113,10 @@ class Exits(nn.Module):
         """The outputs of a slice in order, from its inputs in order."""
         raise NotImplementedError
 
+    def _own(self, answer: torch.Tensor) -> torch.Tensor:
+        """The network's own logits, from what its slices give under that name."""
+        return answer
+
 
 class MultiExit(Exits):
     """A torch network that learns with its heads; ``train()`` and ``eval()`` switch the slices' flags too."""
@@ -119,6 +124,7 @@ class MultiExit(Exits):
     def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, nn.Module]) -> None:
         slices = [program.slice(stage.start, stage.stop, share=True) for stage in stages]
         super().__init__(slices, stages, heads, program.graph.outputs[0])
+        self._own_logits = Logits(program.graph, ending_of(program), slices[-1])
         self.slices = nn.ModuleList(part.module for part in slices)
         graphs = [module for module in self.slices.modules() if isinstance(module, GraphModule)]
         self._flags = TrainingFlags(graphs)
@@ -135,6 +141,9 @@ class MultiExit(Exits):
     def _run(self, part: Part, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         values: Sequence[torch.Tensor] = part.module(*tensors)
         return values
+
+    def _own(self, answer: torch.Tensor) -> torch.Tensor:
+        return self._own_logits(answer)
 
 
 def single(values: torch.Tensor) -> torch.Tensor:
