@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgepart.dispatch import Trace
     from edgepart.errors import EdgepartError
     from edgepart.evaluation.evaluate import evaluate
+    from edgepart.evaluation.exit_shares import exit_shares
     from edgepart.evaluation.record import record
     from edgepart.evaluation.replay import replay
     from edgepart.evaluation.report import Report
@@ -39,6 +40,7 @@ __all__ = [
     "build",
     "capture",
     "evaluate",
+    "exit_shares",
     "open_bundle",
     "partition",
     "profile",
@@ -61,6 +63,7 @@ _HOMES = {
     "build": "edgepart.bundle.build",
     "capture": "edgepart.frameworks",
     "evaluate": "edgepart.evaluation.evaluate",
+    "exit_shares": "edgepart.evaluation.exit_shares",
     "open_bundle": "edgepart.bundle.bundle",
     "partition": "edgepart.partitioning",
     "profile": "edgepart.profiling",

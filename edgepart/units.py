@@ -15,6 +15,17 @@ def size(value: float) -> str:
     return _scaled(value, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")), zero="0 B")
 
 
+def amount(value: float, unit: str) -> str:
+    """A value in one of the units of :data:`edgepart.partitioning.quantities.UNITS`."""
+    if unit == "s":
+        return seconds(value)
+    if unit == "bytes":
+        return size(value)
+    if unit == "J":
+        return _scaled(value, ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")), zero="0 J")
+    return f"{significant(value) if value else '0'} {unit}".rstrip()
+
+
 def dimensions(sizes: Iterable[object]) -> str:
     """The sizes of a tensor, such as ``(batch, 3, 32, 32)``; those that vary are names."""
     return f"({', '.join(map(str, sizes))})"

@@ -8,7 +8,9 @@ import pytest
 
 import edgepart
 
-FUNCTIONS = ["build", "capture", "evaluate", "open_bundle", "partition", "profile", "record", "replay", "split"]
+FUNCTIONS = [
+    "build", "capture", "evaluate", "exit_shares", "open_bundle", "partition", "profile", "record", "replay", "split",
+]  # fmt: skip
 CLASSES = ["Boundary", "Bundle", "EdgepartError", "Graph", "Part", "Plan", "Profile", "Report", "Trace"]
 
 

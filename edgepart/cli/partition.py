@@ -9,28 +9,75 @@ from typing import Any
 
 import click
 
-from edgepart.cli.output import json_option, note, parse_pairs, parse_size, print_json, print_table
+from edgepart.cli.output import (
+    json_option,
+    note,
+    parse_amount,
+    parse_pairs,
+    parse_share,
+    parse_size,
+    print_json,
+    print_table,
+)
 from edgepart.errors import EdgepartError
 from edgepart.hardware import Profile
-from edgepart.partitioning import FINAL, Partitioner, Plan, TierPlan, partition
+from edgepart.partitioning import FINAL, ExitShare, Partitioner, Plan, TierPlan, partition
 from edgepart.partitioning.edgelesspart import MemoryShare
-from edgepart.units import percent, seconds, size
+from edgepart.partitioning.make_problem import ALIASES
+from edgepart.partitioning.quantities import quantity
+from edgepart.units import amount, percent, seconds, significant, size
 
 
 @click.command("partition")
 @click.argument("profile", type=click.Path(path_type=Path))
 @click.option("--tier", "tiers", multiple=True, metavar="NAME=DEVICE", help="A tier, from the data's source upwards.")
 @click.option("--link", "links", multiple=True, metavar="LOWER:UPPER=LINK", help="How a tier reaches the next one.")
-@click.option("--objective", default="latency", show_default=True, help="What to minimise.")
+@click.option(
+    "--objective",
+    default="latency",
+    show_default=True,
+    help="What to minimise: latency, energy, money, throughput, or a tier's, as mobile.energy.",
+)
 @click.option("--method", default=None, help="minimum-cut (default), memory-share, latency-match or a plug-in's.")
 @click.option("--share", "shares", multiple=True, help="Share of memory-share, as 70%; may be given per boundary.")
-@click.option("--limit", "limits", multiple=True, metavar="TIER.memory=SIZE", help="A limit, as mobile.memory=200MB.")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="QUANTITY=MOST",
+    help="As mobile.memory=200MB, latency=50ms, mobile.energy=2mJ, mobile:edge.bytes=10kB or edge.exits=1.",
+)
+@click.option("--price", "prices", multiple=True, metavar="TIER=PRICE", help="What a tier's work is billed by.")
 @click.option("--pin", "pins", multiple=True, metavar="LAYER=TIER", help="Where a layer or module must run.")
+@click.option("--forbid", multiple=True, metavar="LAYER=TIER", help="Where a layer or module must not run.")
+@click.option("--together", multiple=True, metavar="LAYER,LAYER", help="Layers or modules that must share a tier.")
+@click.option(
+    "--keep-local",
+    multiple=True,
+    metavar="TENSOR",
+    help="What must not leave the tier that makes it; input: the raw data.",
+)
+@click.option(
+    "--answer", metavar="SIZE", default="0", help="Bytes of the answer that travels back; part of the round trip."
+)
 @click.option("--deployment", default="split", show_default=True, help="split or nested.")
 @click.option("--split-after", multiple=True, metavar="TIER=MODULE", help="A boundary by hand.")
 @click.option("--exits", default="linear", show_default=True, help="linear, pareto or none.")
 @click.option("--exits-per-part", default=3, show_default=True, help="The most exits in one part.")
 @click.option("--exit-after", multiple=True, metavar="MODULE", help="An exit by hand.")
+@click.option("--leave", metavar="SHARE", help="Assume that this share leaves at every exit it comes to, as 30%.")
+@click.option(
+    "--exits-of",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="Plan for the exits of a bundle, and the share of its validation data that leaves at each.",
+)
+@click.option(
+    "--strategy", metavar="NAME", help="Who leaves, for --exits-of: confidence (default) or another with a threshold."
+)
+@click.option(
+    "--threshold", type=float, help="Of the strategy; by default the fastest that costs at most 0.5 % of accuracy."
+)
 @click.option("--head", default=None, help="Template of the heads; build may still choose.")
 @click.option(
     "-o", "--output", default="plan.json", show_default=True, type=click.Path(path_type=Path), help="The file to write."
@@ -44,34 +91,51 @@ def command(
     method: str | None,
     shares: Sequence[str],
     limits: Sequence[str],
+    prices: Sequence[str],
     pins: Sequence[str],
+    forbid: Sequence[str],
+    together: Sequence[str],
+    keep_local: Sequence[str],
+    answer: str,
     deployment: Any,
     split_after: Sequence[str],
     exits: Any,
     exits_per_part: int,
     exit_after: Sequence[str],
+    leave: str | None,
+    exits_of: Path | None,
+    strategy: str | None,
+    threshold: float | None,
     head: str | None,
     output: Path,
     as_json: bool,
 ) -> None:
     """Place the layers and exits of the network in PROFILE on tiers, and write the plan.
 
-    The default method finds the placement of least latency, whatever the shape of the network, and says how that is
-    proven; devices' own memory is always a limit.
+    The default method finds the best placement, whatever the shape of the network, and says how that is proven;
+    devices' own memory is always a limit. It is the best for samples that take no exit, and exits are put into its
+    parts afterwards, unless it is known (--exits-of) or assumed (--leave) who leaves where.
     """
+    places = parse_pairs("--tier", tiers)
     plan = partition(
         Profile.load(profile),
-        parse_pairs("--tier", tiers),
+        places,
         parse_pairs("--link", links),
         objective=objective,
         method=_method(method, shares),
-        limits={name: parse_size(value) for name, value in parse_pairs("--limit", limits).items()},
+        limits=_limits(limits, tuple(places)),
+        prices=parse_pairs("--price", prices),
         pins=parse_pairs("--pin", pins),
+        forbid=_forbidden(forbid),
+        together=[[name.strip() for name in group.split(",")] for group in together],
+        keep_local=keep_local,
+        answer_bytes=parse_size(answer),
         deployment=deployment,
         exits=exits,
         exits_per_part=exits_per_part,
         exit_after=exit_after,
         split_after=parse_pairs("--split-after", split_after),
+        exit_shares=_exit_shares(leave, exits_of, strategy, threshold),
         head=head,
     )
     plan.save(output)
@@ -87,14 +151,37 @@ def _method(method: str | None, shares: Sequence[str]) -> str | Partitioner | No
         return method
     if method not in (None, "memory-share"):
         raise EdgepartError(f"--share belongs to --method memory-share, not to {method}: drop one of them")
-    return MemoryShare([_share(text) for text in shares])
+    return MemoryShare([parse_share(text, "--share") for text in shares])
 
 
-def _share(text: str) -> float:
-    try:
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise EdgepartError(f"--share {text} is not a share: expected per cent, as 70%, or a number, as .7") from None
+def _limits(limits: Sequence[str], tiers: Sequence[str]) -> dict[str, float]:
+    given = parse_pairs("--limit", limits)
+    kinds = {name: quantity(ALIASES.get(name, name), tiers) for name in given}
+    return {name: parse_amount(value, kinds[name].unit) for name, value in given.items()}
+
+
+def _forbidden(forbid: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in forbid:
+        ((name, tier),) = parse_pairs("--forbid", [text]).items()
+        found.setdefault(name, []).append(tier)
+    return found
+
+
+def _exit_shares(
+    leave: str | None, bundle: Path | None, strategy: str | None, threshold: float | None
+) -> Sequence[ExitShare] | float | None:
+    if leave is not None and bundle is not None:
+        raise EdgepartError("--leave assumes what --exits-of knows: drop one of them")
+    if bundle is None and (strategy is not None or threshold is not None):
+        raise EdgepartError("--strategy and --threshold say who leaves at the exits of a bundle: add --exits-of BUNDLE")
+    if leave is not None:
+        return parse_share(leave, "--leave")
+    if bundle is None:
+        return None
+    from edgepart.evaluation.exit_shares import exit_shares
+
+    return exit_shares(bundle, strategy, threshold)
 
 
 def show(plan: Plan) -> None:
@@ -142,12 +229,17 @@ def _show_exits(plan: Plan) -> None:
         tier = next(each for each in plan.tiers if each.name == point.tier)
         reached = _reached_s(plan, point.tier) + point.compute_s
         ran = (tier,) if plan.deployment == "nested" else plan.tiers[: plan.tiers.index(tier) + 1]
-        rows.append((point.name, tier.layers[point.depth - 1], point.tensor, _estimate(reached, _any_estimate(ran))))
+        share = percent(point.going_on) if point.going_on is not None else ""
+        after = tier.layers[point.depth - 1]
+        rows.append((point.name, after, point.tensor, _estimate(reached, _any_estimate(ran)), share))
     last = next(tier for tier in plan.tiers if tier.name == plan.final_tier)
     whole = _estimate(plan.latency_s, _latency_is_estimate(plan))
-    rows.append((FINAL, last.layers[-1], "the network's own output", whole))
+    rows.append((FINAL, last.layers[-1], "the network's own output", whole, ""))
     sent = ", by a sample that is sent straight to the tier" if plan.deployment == "nested" else ""
-    print_table(("exit", "after", "head reads", "reached in"), rows, title=f"\nExits{sent}")
+    headers = ("exit", "after", "head reads", "reached in", "go on past it")
+    columns = len(headers) if plan.shares else len(headers) - 1
+    how = {"recorded": ", with the shares recorded on validation data", "assumed": ", with assumed shares", None: ""}
+    print_table(headers[:columns], [row[:columns] for row in rows], title=f"\nExits{sent}{how[plan.shares]}")
 
 
 def _any_estimate(tiers: Sequence[TierPlan]) -> bool:
@@ -171,9 +263,16 @@ def _reached_s(plan: Plan, tier: str) -> float:
 
 def _summary(plan: Plan) -> list[str]:
     lines = [f"\nLatency of a sample that takes no exit: {_estimate(plan.latency_s, _latency_is_estimate(plan))}"]
+    if plan.shares:
+        expected = _estimate(plan.predicted["latency"], _latency_is_estimate(plan))
+        assumed = ", if as many leave as assumed" if plan.shares == "assumed" else ""
+        lines[0] += f"; of all samples on average: {expected}{assumed}"
+    if plan.objective not in ("latency", "full-latency") and plan.objective in plan.predicted:
+        lines.insert(1, _minimised(plan))
     for tier in plan.tiers:
         alone = plan.unsplit_s.get(tier.name)
-        text = "does not fit" if alone is None else _estimate(alone, tier.estimated)
+        refused = "does not keep to the limits" if plan.limits else "does not fit"
+        text = refused if alone is None else _estimate(alone, tier.estimated)
         lines.append(f"  all on {tier.name}: {text}")
     used = [tier.name for tier in plan.tiers if tier.layers]
     if len(used) == 1 and len(plan.tiers) > 1:
@@ -184,12 +283,22 @@ def _summary(plan: Plan) -> list[str]:
     return lines
 
 
+def _minimised(plan: Plan) -> str:
+    found = plan.predicted[plan.objective]
+    about = "~" if _latency_is_estimate(plan) else ""
+    if plan.objective == "period":
+        rate = f" ({about}{significant(1 / found)} a second)" if found else ""
+        return f"Minimised: the time between two answers, {about}{seconds(found)}{rate}"
+    unit = quantity(plan.objective, plan.tier_names).unit
+    return f"Minimised: {plan.objective}, {about}{amount(found, unit)} a sample"
+
+
 def _proof(plan: Plan) -> str:
     proof = plan.proof
     if proof.status == "optimal":
         return f"Proven optimal by {proof.method} (numerical gap {proof.gap or 0:.0e})."
     if proof.status == "bound":
-        bound = seconds(proof.bound_s or 0.0)
+        bound = amount(proof.bound or 0.0, quantity(plan.objective, plan.tier_names).unit)
         return f"Within {percent(proof.gap or 0.0)} of the optimum, which is at least {bound} ({proof.method})."
     if proof.status == "rule":
         return f"Placed by the rule {proof.method}; nothing is claimed about its latency."

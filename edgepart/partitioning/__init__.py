@@ -8,10 +8,11 @@ terms. The Plan says what will run where; ``stages`` says in which pieces.
 
 from edgepart.partitioning.plan import FINAL, Hop, Plan, PlannedExit, Proof, TierPlan
 from edgepart.partitioning.planning import partition
-from edgepart.partitioning.problem import Partitioner, Placement, Problem, Tier
+from edgepart.partitioning.problem import ExitShare, Partitioner, Placement, Problem, Tier
 
 __all__ = [
     "FINAL",
+    "ExitShare",
     "Hop",
     "Partitioner",
     "Placement",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from edgepart.errors import InfeasiblePlan, PlanError
+from edgepart.partitioning.limits import broken, exceeded
 from edgepart.partitioning.pins import Windows, windows
-from edgepart.partitioning.placement_cost import evaluate, excess
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.problem import Placement, Problem
+from edgepart.partitioning.shares import check_exits
+from edgepart.partitioning.values import value
 
 
 class Exhaustive:
-    """Tries all placements: exact for any network and limit, exponential in the number of layers."""
+    """Tries all placements: exact for any network, objective and limit, exponential in the number of layers."""
 
     def __init__(self, most_layers: int = 16) -> None:
         self.most_layers = most_layers
@@ -29,19 +32,24 @@ class Exhaustive:
                 f"exhaustive search is for networks of at most {self.most_layers} layers, this one has "
                 f"{len(problem.graph.layers)}: use minimum-cut"
             )
-        order = sorted(
-            placements(problem, windows(problem)),
-            key=lambda tier_of: (evaluate(problem, tier_of).latency_s, sum(tier_of.values())),
-        )
-        for tier_of in order:
-            if not excess(problem, tier_of):
-                latency = evaluate(problem, tier_of).latency_s
-                return Placement(tier_of, Proof(status="optimal", method="exhaustive", bound_s=latency, gap=0.0))
-        raise InfeasiblePlan("no placement satisfies the memory limits")
+        check_exits(problem)
+        legal = (each for each in placements(problem, windows(problem)) if not broken(problem, each))
+        valued = [(_value(problem, each), sum(each.values()), each) for each in legal]
+        for cost, _, tier_of in sorted(valued, key=lambda found: found[:2]):
+            if math.isfinite(cost) and not exceeded(problem, tier_of):
+                return Placement(tier_of, Proof(status="optimal", method="exhaustive", bound=cost, gap=0.0))
+        raise InfeasiblePlan("no placement satisfies the limits")
+
+
+def _value(problem: Problem, tier_of: dict[str, int]) -> float:
+    try:
+        return value(problem, tier_of, problem.objective)
+    except InfeasiblePlan:  # no size on offer holds a part
+        return math.inf
 
 
 def placements(problem: Problem, window: Windows) -> Iterator[dict[str, int]]:
-    """Every placement in which no layer lies below one that it reads from."""
+    """Every placement within the windows in which no layer lies below one that it reads from."""
     graph = problem.graph
     chosen: list[int] = []
 

@@ -9,7 +9,8 @@ from edgepart.errors import PlanError
 from edgepart.exits.placement import Candidate, Rule, after, candidates, place, worthwhile
 from edgepart.partitioning.placement_cost import TierOf, layers_run
 from edgepart.partitioning.plan import FINAL, PlannedExit
-from edgepart.partitioning.problem import Problem
+from edgepart.partitioning.problem import ExitShare, Problem
+from edgepart.partitioning.shares import exit_tier
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,56 @@ def plan_exits(problem: Problem, tier_of: TierOf, wanted: Wanted, head: str | No
     return planned
 
 
+def plan_known_exits(problem: Problem, tier_of: TierOf) -> list[PlannedExit]:
+    """The exits that the problem states, each on the tier that makes its tensor."""
+    planned: list[PlannedExit] = []
+    for point in problem.exits:
+        tier = problem.tiers[exit_tier(problem, tier_of, point)]
+        own = [
+            layer.name for layer in problem.graph.layers[: point.depth] if problem.tiers[tier_of[layer.name]] is tier
+        ]
+        number = 1 + sum(other.tier == tier.name for other in planned)
+        planned.append(
+            PlannedExit(
+                name=f"{tier.name}-{number}",
+                tier=tier.name,
+                tensor=point.tensor,
+                depth=len(own),
+                compute_s=sum(tier.latency_s[name] for name in own),
+                head=point.head,
+                parameters=dict(point.parameters),
+                head_macs=point.head_macs,
+                head_bytes=point.head_bytes,
+                going_on=point.going_on,
+            )
+        )
+    return planned
+
+
+def assumed_exits(problem: Problem, rule: Rule, count: int, leave: float, head: str | None) -> tuple[ExitShare, ...]:
+    """Exits by a rule over the whole network as one part, the same share leaving at each of those who come to it.
+
+    Raises:
+        PlanError: the share is not one, or there is no place for an exit.
+    """
+    if not 0 <= leave <= 1:
+        raise PlanError(f"a share of {leave:g} is assumed to leave at every exit: expected 0 to 1")
+    graph, everything = problem.graph, tuple(layer.name for layer in problem.graph.layers)
+    places = worthwhile(graph, everything, candidates(graph, frozenset(), everything))
+    time_s = [problem.tiers[0].latency_s[name] for name in everything]
+    chosen = place(rule, places, time_s, [layer.macs for layer in graph.layers], count, True)
+    if not chosen:
+        raise PlanError(f"no exit is placed ({rule}), so nothing can leave early: use --exits linear or pareto")
+    return tuple(
+        ExitShare(f"exit-{number}", where.tensor, where.depth, (1 - leave) ** number, head=head)
+        for number, where in enumerate(chosen, start=1)
+    )
+
+
 def _by_rule(problem: Problem, part: _Part, wanted: Wanted) -> list[Candidate]:
     places = worthwhile(problem.graph, part.layers, part.places) if part.final else part.places
-    return place(wanted.rule, places, part.time_s, wanted.most, part.final)
+    macs = [problem.graph.layer(name).macs for name in part.layers]
+    return place(wanted.rule, places, part.time_s, macs, wanted.most, part.final)
 
 
 def _parts(problem: Problem, tier_of: TierOf) -> list[_Part]:

@@ -1,42 +1,42 @@
-"""The exact optimum as a minimum cut.
+"""The exact optimum of a quantity that adds up, as a minimum cut.
 
-Every layer v has one node for each hop k (between tier k-1 and tier k): it is on the source's side if v lies below
-the hop and on the sink's side if v lies above. A cut then costs exactly the latency of the placement:
+The nodes, rules and terms of :mod:`edgepart.partitioning.formulation` are a flow network: what is below lies on the
+source's side and what is above on the sink's; a rule is an arc of infinite capacity, a term one arc to an auxiliary
+node with infinite arcs to its nodes above. A cut then costs exactly what the placement is charged, exits included.
 
-- layer v on tier k: the arc between its nodes of hop k+1 and hop k (from the source and to the sink at the ends);
-- a tensor that crosses hop k: one arc from its producer's node (the source, for an input of the network) to an
-  auxiliary node with infinite arcs to all its consumers, so that it is paid once however many read it;
-- the round trip of hop k: one arc from the source to an auxiliary node with infinite arcs to every layer that depends
-  on an input of the network: as soon as one of those lies above the hop, something must cross it;
-- no way back, and no layer above hop k+1 but below hop k: infinite arcs.
-
-Exact because every transfer over several hops pays each of them. See Hu et al., "Dynamic adaptive DNN surgery for
-inference acceleration on the edge" (INFOCOM 2019) for two tiers; the ordered copies are Ishikawa's construction
-(PAMI 2003). SciPy's flow has 32-bit capacities: costs are scaled so that the best known placement is 2**30, which
-leaves a rounding error below ``terms / 2**30`` of it, where ``terms`` is at most layers + hops * (tensors + 1); that
-error is reported as the gap. Runs in O(nodes**2 * arcs) at worst, some milliseconds for hundreds of layers.
+Exact because every transfer over several hops pays each of them. SciPy's flow has 32-bit capacities: costs are scaled
+so that the best known placement is 2**30, which leaves a rounding error below ``terms / 2**30`` of it; that error is
+reported as the gap. Some milliseconds for a thousand layers (``benchmarks/planner.py``).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-from edgepart.errors import PlanError
-from edgepart.partitioning.pins import Windows, windows
-from edgepart.partitioning.placement_cost import evaluate, excess, uniform
+from edgepart.errors import InfeasiblePlan, PlanError
+from edgepart.partitioning.charges import additive
+from edgepart.partitioning.formulation import ABOVE, BELOW, Ints, Nodes, Terms, rules, terms, use_is_a_term
+from edgepart.partitioning.limits import exceeded
+from edgepart.partitioning.pins import windows
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.problem import Placement, Problem
+from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.shares import check_exits
 
-SOURCE, SINK = 0, 1
+METHOD = "minimum-cut"
 INFINITE = 2**30 - 1
+#: for every node, whether it is above
+IsAbove = NDArray[np.bool_]
 
 
 class MinimumCut:
-    """Minimum single-sample latency under ``split``; memory limits that bind are left to the MILP."""
+    """The best placement under ``split`` for a quantity that adds up; what does not is left to the integer program.
+
+    That is: money and the period, and limits that bind.
+    """
 
     def __init__(self, time_limit_s: float = 60.0) -> None:
         self.time_limit_s = time_limit_s
@@ -46,141 +46,122 @@ class MinimumCut:
 
         Raises:
             PlanError: the deployment is ``nested``.
-            InfeasiblePlan: pins or memory limits cannot be met; says which and by how much.
+            InfeasiblePlan: pins or limits cannot be met; says which and by how much.
         """
         if problem.deployment == "nested":
             raise PlanError(
                 "a nested deployment is not a placement that minimum-cut can choose: give the boundaries by hand "
                 "(--split-after TIER=MODULE) or use a rule (--method memory-share or latency-match)"
             )
+        check_exits(problem)
         window = windows(problem)
-        if _is_a_cut(problem):
-            placement = _solve(problem, window)
-            if not excess(problem, placement.tier_of):
+        charges = additive(problem, quantity(problem.objective, problem.tier_names))
+        if charges is not None and (use_is_a_term(problem) or not charges.use.any()):
+            nodes = Nodes(problem)
+            sides = Sides(nodes, *rules(problem, nodes, window))
+            if not sides.feasible:
+                from edgepart.partitioning.conflicts import explain
+
+                raise InfeasiblePlan(explain(problem, self.time_limit_s))
+            placement = _placed(problem, sides, terms(problem, nodes, charges))
+            if not exceeded(problem, placement.tier_of):
                 return placement
         from edgepart.partitioning.milp import solve_within_limits
 
         return solve_within_limits(problem, window, self.time_limit_s)
 
 
-def _solve(problem: Problem, window: Windows) -> Placement:
-    """The optimum without memory limits."""
-    candidates = [uniform(problem, tier, window.lowest, window.highest) for tier in range(len(problem.tiers))]
-    known, error = min(evaluate(problem, tier_of).latency_s for tier_of in candidates), 0.0
+class Sides:
+    """Which sides the nodes may be on, given the rules."""
+
+    def __init__(self, nodes: Nodes, below: Ints, above: Ints) -> None:
+        self.nodes, self.below, self.above = nodes, below, above
+        self.raises = csr_array((np.ones(len(below), np.int8), (above, below)), shape=(nodes.count, nodes.count))
+        self.feasible = bool(self.least(np.zeros(nodes.count, np.bool_)) is not None)
+
+    def least(self, wanted: IsAbove) -> IsAbove | None:
+        """The fewest nodes above, so that the wanted ones are and every rule is kept; None: not possible."""
+        starts = np.flatnonzero(wanted | (np.arange(len(wanted)) == ABOVE))
+        # one more node, from which all that are wanted can be reached
+        size, root = self.nodes.count + 1, self.nodes.count
+        indptr = np.concatenate([self.raises.indptr, [self.raises.indptr[-1] + len(starts)]])
+        indices = np.concatenate([self.raises.indices, starts])
+        raised = csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=(size, size))
+        found = np.zeros(size, np.bool_)
+        found[breadth_first_order(raised, root, return_predecessors=False)] = True
+        return None if found[BELOW] else found[:-1]
+
+    def uniform(self) -> list[IsAbove]:
+        """Everything on one tier, or as near to it as the rules allow, from the lowest tier to the highest."""
+        most = self.most()
+        found = [self.least(self.nodes.sides(np.full(self.nodes.layers, tier)) & most) for tier in self._tiers()]
+        return [each for each in found if each is not None]
+
+    def most(self) -> IsAbove:
+        """The nodes that are not below in any case."""
+        lowers = csr_array(self.raises.T)
+        found = np.ones(self.nodes.count, np.bool_)
+        found[breadth_first_order(lowers, BELOW, return_predecessors=False)] = False
+        return found
+
+    def _tiers(self) -> range:
+        return range(self.nodes.hops + 1)
+
+
+def _placed(problem: Problem, sides: Sides, charged: Terms) -> Placement:
+    """The optimum without limits."""
+    candidates, error = sides.uniform(), 0.0
+    costs = [charged.paid(each) for each in candidates]
+    known = min(costs)
+    network = _Network(sides, charged)
     # the scale follows the best known placement, so one far below it is worth a second, finer look
     while problem.links and known > 0:
-        tier_of, error = _cut(problem, window, known)
-        candidates.append(tier_of)
-        found, before = evaluate(problem, tier_of).latency_s, known
-        known = min(found, known)
-        if found > before / 2:
+        before = known
+        found, error = network.cut(known)
+        candidates.append(found)
+        costs.append(charged.paid(found))
+        known = min(costs[-1], known)
+        if costs[-1] > before / 2:
             break
     # within the rounding error, all on one tier (the lower the better) is preferred to a split
-    costs = [(evaluate(problem, each).latency_s, each) for each in candidates]
-    latency, chosen = next((cost, each) for cost, each in costs if cost <= known + error)
+    cost, chosen = next(pair for pair in zip(costs, candidates, strict=True) if pair[0] <= known + error)
     bound = max(0.0, known - error)
-    gap = (latency - bound) / latency if latency else 0.0
-    return Placement(chosen, Proof(status="optimal", method="minimum-cut", bound_s=bound, gap=gap))
+    gap = (cost - bound) / cost if cost else 0.0
+    tiers = sides.nodes.tiers(chosen)
+    tier_of = {layer.name: int(tier) for layer, tier in zip(problem.graph.layers, tiers, strict=True)}
+    return Placement(tier_of, Proof(status="optimal", method=METHOD, bound=bound, gap=gap))
 
 
-def _cut(problem: Problem, window: Windows, known: float) -> tuple[dict[str, int], float]:
-    """The placement of a minimum cut, and the rounding error of its cost in seconds."""
-    graph, hops = problem.graph, range(1, len(problem.tiers))
-    terms = len(graph.layers) + len(hops) * (len(graph.tensors) + 1)
-    scale = (INFINITE - terms) / known
-    network = flow_network(problem, window, scale)
-    above = network.sink_side()
-    tier_of = {
-        layer.name: sum(network.node(index, hop) in above for hop in hops) for index, layer in enumerate(graph.layers)
-    }
-    return tier_of, terms / scale
+class _Network:
+    """The flow network of rules and terms."""
 
+    def __init__(self, sides: Sides, charged: Terms) -> None:
+        self._charged, self._size = charged, sides.nodes.count
+        several = np.diff(charged.first) > 1
+        auxiliary = np.cumsum(several) - 1 + self._size
+        # to the auxiliary node where there is one, else to the node itself
+        heads = np.where(several, auxiliary, charged.above[charged.first[:-1]])
+        readers = np.repeat(several, np.diff(charged.first))
+        self._tails = np.concatenate(
+            [charged.below, sides.below, np.repeat(auxiliary, np.diff(charged.first))[readers]]
+        )
+        self._heads = np.concatenate([heads, sides.above, charged.above[readers]])
+        self._infinite = np.full(len(self._tails) - len(charged.cost), INFINITE, np.int64)
+        self._nodes = self._size + int(several.sum())
 
-class FlowNetwork:
-    """A flow network with one node per layer and hop, auxiliary nodes, and scaled integer capacities."""
-
-    def __init__(self, layers: int, hops: int, scale: float) -> None:
-        self.layers, self.hops, self.scale = layers, hops, scale
-        self.size = 2 + layers * hops
-        self.capacity: dict[tuple[int, int], int] = defaultdict(int)
-
-    def node(self, layer: int, hop: int) -> int:
-        """The node of a layer at hop 1 …; below the first hop is the sink and above the last the source."""
-        if hop == 0:
-            return SINK
-        return SOURCE if hop > self.hops else 2 + (hop - 1) * self.layers + layer
-
-    def pay(self, cost_s: float, below: int, above: int) -> None:
-        """Charge a cost when ``below`` is on the source's side and ``above`` on the sink's."""
-        self._add(below, above, min(INFINITE, round(cost_s * self.scale)))
-
-    def forbid(self, below: int, above: int) -> None:
-        """Never ``below`` on the source's side and ``above`` on the sink's."""
-        self._add(below, above, INFINITE)
-
-    def pay_once(self, cost_s: float, below: int, above: list[int]) -> None:
-        """Charge a cost once when ``below`` is on the source's side and any of ``above`` on the sink's."""
-        auxiliary, self.size = self.size, self.size + 1
-        self.pay(cost_s, below, auxiliary)
-        for node in above:
-            self.forbid(auxiliary, node)
-
-    def _add(self, tail: int, head: int, capacity: int) -> None:
-        self.capacity[tail, head] = min(INFINITE, self.capacity[tail, head] + capacity)
-
-    def sink_side(self) -> set[int]:
-        """The nodes above a minimum cut: only those from which the sink can still be reached, so the fewest."""
-        ends = np.array(list(self.capacity), dtype=np.int32).T
-        values = np.fromiter(self.capacity.values(), dtype=np.int32, count=len(self.capacity))
-        network = csr_array((values, (ends[0], ends[1])), shape=(self.size, self.size))
-        residual = network - maximum_flow(network, SOURCE, SINK).flow
+    def cut(self, known: float) -> tuple[IsAbove, float]:
+        """The fewest nodes above in a minimum cut, and the rounding error of its cost, in the unit of the costs."""
+        scale = (INFINITE - len(self._charged.cost)) / known
+        capacity = np.concatenate([np.minimum(np.rint(self._charged.cost * scale), INFINITE), self._infinite])
+        network = csr_array(
+            coo_array((capacity.astype(np.int64), (self._tails, self._heads)), shape=(self._nodes, self._nodes))
+        )
+        network.sum_duplicates()
+        network.setdiag(0)
+        network.eliminate_zeros()
+        network.data = np.minimum(network.data, INFINITE).astype(np.int32)
+        residual = network - maximum_flow(network, BELOW, ABOVE).flow
         backwards = csr_array((residual > 0).T)
-        return set(breadth_first_order(backwards, SINK, return_predecessors=False).tolist())
-
-
-def flow_network(problem: Problem, window: Windows, scale: float) -> FlowNetwork:
-    graph, top = problem.graph, len(problem.tiers) - 1
-    network = FlowNetwork(len(graph.layers), top, scale)
-    for index, layer in enumerate(graph.layers):
-        for tier, where in enumerate(problem.tiers):
-            network.pay(where.latency_s[layer.name], network.node(index, tier + 1), network.node(index, tier))
-        for hop in range(1, top):
-            network.forbid(network.node(index, hop), network.node(index, hop + 1))
-        if window.lowest[index] > 0:
-            network.forbid(network.node(index, window.lowest[index]), SINK)
-        if window.highest[index] < top:
-            network.forbid(SOURCE, network.node(index, window.highest[index] + 1))
-    driven = driven_by_inputs(problem)
-    for hop, link in enumerate(problem.links, start=1):
-        for index, parents in enumerate(graph.parents):
-            for parent in parents:
-                network.forbid(network.node(index, hop), network.node(parent, hop))
-        for tensor in graph.tensors:
-            producer = SOURCE if tensor.producer is None else network.node(graph.position[tensor.producer], hop)
-            readers = [network.node(graph.position[name], hop) for name in tensor.consumers]
-            network.pay_once(8 * tensor.bytes / link.up_bits_per_s, producer, readers)
-        network.pay_once(link.round_trip_s, SOURCE, [network.node(graph.position[name], hop) for name in driven])
-    return network
-
-
-def driven_by_inputs(problem: Problem) -> set[str]:
-    """The layers that depend on an input of the network through tensors that take bytes."""
-    driven: set[str] = set()
-    for layer in problem.graph.layers:
-        read = [problem.graph.tensor(name) for name in layer.inputs]
-        if any(tensor.bytes and (tensor.producer is None or tensor.producer in driven) for tensor in read):
-            driven.add(layer.name)
-    return driven
-
-
-def _is_a_cut(problem: Problem) -> bool:
-    """Whether the round trips can be arcs: not if a tensor may cross that no input of the network lies behind.
-
-    Such a tensor leads from constants to constants only, up to an output that is the same for every sample. Whether
-    any of several such tensors crosses is not submodular, so these (odd) networks are left to the MILP.
-    """
-    graph, leads_on = problem.graph, driven_by_inputs(problem)
-    for index in reversed(range(len(graph.layers))):
-        if graph.layers[index].name in leads_on:
-            leads_on.update(graph.layers[parent].name for parent in graph.parents[index])
-    return all(leads_on.issuperset(tensor.consumers) for tensor in graph.tensors if tensor.bytes)
+        is_above = np.zeros(self._nodes, np.bool_)
+        is_above[breadth_first_order(backwards, ABOVE, return_predecessors=False)] = True
+        return is_above[: self._size], len(self._charged.cost) / scale

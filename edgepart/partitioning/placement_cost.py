@@ -3,8 +3,9 @@
 Latency of one sample under ``split`` is the sum of every layer's latency on its tier plus, for every link that
 something crosses, one round trip and the bytes sent up (:meth:`Link.transfer_s`). A tensor that is read two tiers up
 pays both links and each of them once, however many layers read it there. The inputs of the network are on the first
-tier. The answer's way back is inside the round trips. Under ``nested`` a sample that no lower tier answers costs the
-way of the raw inputs to the last tier that holds layers, and the whole network there.
+tier. The answer's way back is inside the round trips, unless the problem states its size. Under ``nested`` a sample
+that no lower tier answers costs the way of the raw inputs to the last tier that holds layers, and the whole network
+there.
 
 Memory of a tier is the bytes of the parameters its layers use, each counted once, plus the most bytes of activations
 alive at once (:func:`edgepart.graph.peak_activation_bytes`). A tensor that arrives and is passed on to a higher tier
@@ -18,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgepart.graph import peak_activation_bytes
+from edgepart.hardware import Link
 from edgepart.partitioning.problem import Problem
-from edgepart.units import size
 
 #: layer → index of its tier
 TierOf = Mapping[str, int]
@@ -81,7 +82,7 @@ def evaluate(problem: Problem, tier_of: TierOf) -> Costs:
     """Latency and traffic of a placement."""
     crossed = crossing(problem, tier_of)
     sizes = tuple(sum(problem.graph.tensor(name).bytes for name in names) for names in crossed)
-    transfer = tuple(link.transfer_s(sent) for link, sent in zip(problem.links, sizes, strict=True))
+    transfer = tuple(trip_s(problem, link, sent) for link, sent in zip(problem.links, sizes, strict=True))
     compute = tuple(
         sum(tier.latency_s[name] for name in layers_run(problem, tier_of, index))
         for index, tier in enumerate(problem.tiers)
@@ -89,6 +90,12 @@ def evaluate(problem: Problem, tier_of: TierOf) -> Costs:
     nested = problem.deployment == "nested"
     computing = compute[max(tier_of.values())] if nested else sum(compute)
     return Costs(compute, crossed, sizes, transfer, computing + sum(transfer))
+
+
+def trip_s(problem: Problem, link: Link, sent_bytes: float) -> float:
+    """Seconds that a sample spends on a link, up with the tensors and back with the answer; none if nothing is sent."""
+    back = 8 * problem.answer_bytes / link.down_bits_per_s
+    return link.transfer_s(sent_bytes) + (back if sent_bytes > 0 else 0.0)
 
 
 def memory(problem: Problem, tier_of: TierOf) -> tuple[Memory, ...]:
@@ -100,29 +107,6 @@ def memory(problem: Problem, tier_of: TierOf) -> tuple[Memory, ...]:
         held = {name for name in leaving if graph.tensor(name).producer not in layers}
         needed.append(Memory(graph.parameter_bytes(layers), peak_activation_bytes(graph, layers, held)))
     return tuple(needed)
-
-
-def excess(problem: Problem, tier_of: TierOf) -> dict[str, int]:
-    """Tier → bytes by which it exceeds its memory limit; empty for a placement that fits."""
-    if all(tier.memory_limit_bytes is None for tier in problem.tiers):
-        return {}
-    over = {}
-    for tier, needed in zip(problem.tiers, memory(problem, tier_of), strict=True):
-        limit = tier.memory_limit_bytes
-        if limit is not None and needed.total_bytes > limit:
-            over[tier.name] = needed.total_bytes - limit
-    return over
-
-
-def describe_excess(problem: Problem, over: Mapping[str, int]) -> str:
-    """``'mobile' needs 212 MB, 12 MB above its limit of 200 MB`` for every tier in ``over``."""
-    clauses = []
-    for tier in problem.tiers:
-        if tier.name in over:
-            limit, more = tier.memory_limit_bytes or 0, over[tier.name]
-            whose = f"the memory of {tier.device.name}," if limit == tier.device.memory_bytes else "its limit of"
-            clauses.append(f"'{tier.name}' needs {size(limit + more)}, {size(more)} above {whose} {size(limit)}")
-    return " and ".join(clauses)
 
 
 def uniform(problem: Problem, tier: int, lowest: Sequence[int], highest: Sequence[int]) -> dict[str, int]:

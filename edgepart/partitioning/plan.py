@@ -18,6 +18,9 @@ from edgepart.units import size
 #: ``nested``: every tier holds all layers up to its boundary and starts from the raw input (DIMEC-DC).
 Deployment = Literal["split", "nested"]
 
+#: where the share of samples at an exit comes from
+Shares = Literal["recorded", "assumed"]
+
 #: name of the last exit: the network's own classifier
 FINAL = "final"
 
@@ -40,6 +43,8 @@ class PlannedExit(Record):
     head_macs: int = Field(default=0, ge=0)
     #: bytes of the head's parameters, known once it is built
     head_bytes: int = Field(default=0, ge=0)
+    #: of all samples, those that leave neither here nor before, where the plan was made for such shares
+    going_on: float | None = Field(default=None, ge=0, le=1)
 
 
 class TierPlan(Record):
@@ -80,8 +85,8 @@ class Proof(Record):
 
     status: Literal["optimal", "bound", "rule", "by hand"]
     method: str
-    #: lower bound on the objective; None for rules and by hand
-    bound_s: float | None = None
+    #: lower bound on the objective, in its unit; None for rules and by hand
+    bound: float | None = None
     #: (objective - bound) / objective
     gap: float | None = None
 
@@ -104,6 +109,14 @@ class Plan(Document):
     exits: tuple[PlannedExit, ...]
     #: predicted latency of a sample that takes no exit
     latency_s: float = Field(ge=0)
+    #: what was minimised, a name of :mod:`edgepart.partitioning.quantities`
+    objective: str = "latency"
+    #: quantity → predicted value, for all that devices, links and prices say enough about
+    predicted: dict[str, float] = Field(default_factory=dict)
+    #: quantity → the most that was allowed, beside the tiers' memory
+    limits: dict[str, float] = Field(default_factory=dict)
+    #: where :attr:`PlannedExit.going_on` comes from
+    shares: Shares | None = None
     #: predicted latency of running everything on one tier, where that tier can hold it
     unsplit_s: dict[str, float]
     proof: Proof

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from edgepart import plugins
 from edgepart.errors import InfeasiblePlan, PlanError, UnknownName
 from edgepart.exits import placement
 from edgepart.exits.template import load_template
-from edgepart.hardware import Device, Profile
+from edgepart.hardware import Device, Profile, ServerlessPrice
 from edgepart.partitioning.by_hand import ByHand
-from edgepart.partitioning.exit_points import Wanted, plan_exits
+from edgepart.partitioning.exit_points import Wanted, assumed_exits, plan_exits, plan_known_exits
+from edgepart.partitioning.limits import broken, describe, exceeded
 from edgepart.partitioning.make_problem import Links, make_problem
-from edgepart.partitioning.placement_cost import TierOf, describe_excess, evaluate, excess, memory
-from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, TierPlan
-from edgepart.partitioning.problem import Partitioner, Problem
+from edgepart.partitioning.placement_cost import TierOf, evaluate, memory
+from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, Shares, TierPlan
+from edgepart.partitioning.problem import ExitShare, Partitioner, Placement, Problem
+from edgepart.partitioning.quantities import WHOLE
+from edgepart.partitioning.values import value
 
-OBJECTIVES = ("latency",)
 DEFAULT_METHOD = "minimum-cut"
 
 
@@ -29,32 +33,51 @@ def partition(
     *,
     objective: str = "latency",
     method: str | Partitioner | None = None,
-    limits: Mapping[str, int] | None = None,
+    limits: Mapping[str, float] | None = None,
+    prices: Mapping[str, str | ServerlessPrice] | None = None,
     pins: Mapping[str, str] | None = None,
+    forbid: Mapping[str, str | Sequence[str]] | None = None,
+    together: Iterable[Iterable[str]] = (),
+    keep_local: Iterable[str] = (),
+    answer_bytes: int = 0,
     deployment: Deployment = "split",
     exits: placement.Rule = "linear",
     exits_per_part: int = 3,
     exit_after: Mapping[str, str] | Sequence[str] = (),
     split_after: Mapping[str, str] | None = None,
+    exit_shares: Sequence[ExitShare] | float | None = None,
     head: str | None = None,
 ) -> Plan:
     """Place a profiled network and its exits on tiers.
+
+    Without ``exit_shares`` the placement is the best for samples that take no exit, and exits are put into its parts
+    afterwards. With them it is the best for all samples, exits included.
 
     Args:
         tiers: name → device (its name in the catalogue, ``this`` for the machine of the profile, or a
             :class:`Device`), in order from the source of the data to the cloud
         links: ``"mobile:edge"`` or ``("mobile", "edge")`` → link (name or :class:`Link`), one from each tier to the
             next
-        objective: ``latency``, of a single sample that takes no exit
+        objective: what to minimise: ``latency``, ``energy``, ``money``, ``throughput``, or one tier's, as
+            ``mobile.energy`` (:mod:`edgepart.partitioning.quantities`)
         method: a partitioner or its name; None is ``minimum-cut`` (exact), or by hand if ``split_after`` is given
-        limits: ``"mobile.memory"`` → bytes; a device's own memory is always a limit
+        limits: quantity → the most it may be, as ``"mobile.memory"`` → bytes, ``"latency"`` → seconds,
+            ``"mobile:edge.bytes"`` → bytes, ``"mobile.exits"`` → a number; a device's own memory is always a limit
+        prices: tier → what its work is billed by (its name in the catalogue, or a price)
         pins: layer or module → tier that it must run on
+        forbid: layer or module → tier or tiers that it must not run on
+        together: groups of layers or modules that must share a tier
+        keep_local: tensors that must not leave the tier on which they are made; ``input`` for the raw input
+        answer_bytes: size of the answer, which travels back; 0: it is part of the round trip
         deployment: ``split`` (a part continues from activations) or ``nested`` (from the raw input)
         exits: how exits are spread over each part (:mod:`edgepart.exits.placement`): linear, pareto or none; under
             ``nested`` every tier below the last has one at its end in any case
         exits_per_part: the most exits in one part
         exit_after: exits by hand instead: modules to exit after, or exit name → module
         split_after: boundaries by hand: tier → last module, for every tier but the last
+        exit_shares: exits, and the share of the samples that go on past each (from a bundle:
+            :func:`edgepart.exit_shares`); or one number: exits by the rule over the whole network, at most
+            ``exits_per_part`` a tier, and that share of those who come to one assumed to leave there
         head: template for all heads; None leaves the choice to ``build``
 
     Raises:
@@ -63,19 +86,75 @@ def partition(
         PlanError: the arguments contradict each other, or an exit cannot sit where it is asked for.
         TemplateError: the template of the heads is not valid.
     """
-    if objective not in OBJECTIVES:
-        raise UnknownName("objective", objective, OBJECTIVES)
     if exits not in placement.RULES:
         raise UnknownName("rule for exits", exits, placement.RULES)
     if exits_per_part < 1:
         raise PlanError(f"{exits_per_part} exits per part: expected 1 or more, or no exits at all (--exits none)")
     if head is not None:
         load_template(head, plugins.load("framework", profile.graph.framework)().templates)
-    problem = make_problem(profile, tiers, links or {}, limits or {}, pins or {}, deployment)
+    problem = make_problem(
+        profile,
+        tiers,
+        links or {},
+        objective=objective,
+        limits=limits,
+        prices=prices,
+        pins=pins,
+        forbid=forbid,
+        together=together,
+        keep_local=keep_local,
+        answer_bytes=answer_bytes,
+        deployment=deployment,
+    )
+    shares: Shares | None = None
+    if exit_shares is not None:
+        if deployment == "nested" or exit_after:
+            given = "a nested deployment" if deployment == "nested" else "exits by hand (--exit-after)"
+            raise PlanError(f"{given} and shares of samples at exits were both given: drop one")
+        shares = "assumed" if isinstance(exit_shares, int | float) else "recorded"
+        problem = _with_exits(problem, exit_shares, exits, exits_per_part, head)
     solved = _partitioner(method, split_after).solve(problem)
+    return make_plan(
+        problem, solved, profile.runtime, Wanted.make(exits, exits_per_part, exit_after), head=head, shares=shares
+    )
+
+
+def _with_exits(
+    problem: Problem,
+    exit_shares: Sequence[ExitShare] | float,
+    rule: placement.Rule,
+    exits_per_part: int,
+    head: str | None,
+) -> Problem:
+    if not isinstance(exit_shares, int | float):
+        return replace(problem, exits=tuple(exit_shares))
+    count = exits_per_part * len(problem.tiers)
+    most = {f"{tier.name}.exits": float(exits_per_part) for tier in problem.tiers}
+    known = assumed_exits(problem, rule, count, exit_shares, head)
+    return replace(problem, exits=known, limits={**most, **problem.limits})
+
+
+def make_plan(
+    problem: Problem,
+    solved: Placement,
+    runtime: str,
+    wanted: Wanted | None = None,
+    *,
+    head: str | None = None,
+    shares: Shares | None = None,
+) -> Plan:
+    """The plan of a placement, with the exits that the problem states or, if it states none, the wanted ones.
+
+    Raises:
+        InfeasiblePlan: the placement violates a limit or another constraint (rules and hands know nothing of them).
+        PlanError: an exit cannot sit where it is asked for.
+    """
     _require_allowed(problem, solved.tier_of)
-    planned = plan_exits(problem, solved.tier_of, Wanted.make(exits, exits_per_part, exit_after), head)
-    return _plan(problem, solved.tier_of, planned, solved.proof, profile.runtime)
+    if problem.exits or wanted is None:
+        planned = plan_known_exits(problem, solved.tier_of)
+    else:
+        planned = plan_exits(problem, solved.tier_of, wanted, head)
+    return _plan(problem, solved.tier_of, planned, solved.proof, runtime, shares)
 
 
 def _partitioner(method: str | Partitioner | None, split_after: Mapping[str, str] | None) -> Partitioner:
@@ -92,19 +171,17 @@ def _partitioner(method: str | Partitioner | None, split_after: Mapping[str, str
 
 def _require_allowed(problem: Problem, tier_of: TierOf) -> None:
     """Rules and hands know nothing of limits and pins."""
-    names = [tier.name for tier in problem.tiers]
-    for layer, tier in problem.pins.items():
-        if names[tier_of[layer]] != tier:
-            raise InfeasiblePlan(
-                f"the boundaries put layer '{layer}', pinned to '{tier}', on '{names[tier_of[layer]]}': only "
-                "minimum-cut works around pins"
-            )
-    over = excess(problem, tier_of)
+    violated = broken(problem, tier_of)
+    if violated:
+        raise InfeasiblePlan(f"{violated[0]}: only minimum-cut works around constraints, rules and hands do not")
+    over = exceeded(problem, tier_of)
     if over:
-        raise InfeasiblePlan(f"the plan does not fit: {describe_excess(problem, over)}")
+        raise InfeasiblePlan(f"the plan does not fit: {describe(problem, over)}")
 
 
-def _plan(problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof: Proof, runtime: str) -> Plan:
+def _plan(
+    problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof: Proof, runtime: str, shares: Shares | None
+) -> Plan:
     costs, needed = evaluate(problem, tier_of), memory(problem, tier_of)
     names = [tier.name for tier in problem.tiers]
     tiers = tuple(
@@ -141,9 +218,23 @@ def _plan(problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof
         hops=hops,
         exits=tuple(exits),
         latency_s=costs.latency_s,
+        objective=problem.objective,
+        predicted=_predicted(problem, tier_of),
+        limits=dict(problem.limits),
+        shares=shares,
         unsplit_s=_unsplit(problem),
         proof=proof,
     )
+
+
+def _predicted(problem: Problem, tier_of: TierOf) -> dict[str, float]:
+    """Every quantity of the whole that devices, links and prices say enough about."""
+    found: dict[str, float] = {}
+    for name in dict.fromkeys((*WHOLE, problem.objective)):
+        with contextlib.suppress(PlanError):
+            if name != "money" or any(tier.price is not None for tier in problem.tiers):
+                found[name] = value(problem, tier_of, name)
+    return found
 
 
 def _unsplit(problem: Problem) -> dict[str, float]:
@@ -151,6 +242,6 @@ def _unsplit(problem: Problem) -> dict[str, float]:
     found = {}
     for index, tier in enumerate(problem.tiers):
         tier_of = dict.fromkeys(problem.graph.position, index)
-        if not excess(problem, tier_of):
+        if not exceeded(problem, tier_of):
             found[tier.name] = evaluate(problem, tier_of).latency_s
     return found

@@ -11,7 +11,8 @@ import numpy as np
 from edgepart.errors import InfeasiblePlan
 from edgepart.partitioning import Partitioner, Placement, Problem, Tier
 from edgepart.partitioning.exhaustive import Exhaustive
-from edgepart.partitioning.placement_cost import evaluate, excess
+from edgepart.partitioning.limits import exceeded
+from edgepart.partitioning.placement_cost import evaluate
 from edgepart.partitioning.plan import Deployment
 from edgepart.testing.graphs import random_graph
 from edgepart.testing.hardware import example_device, example_link
@@ -125,20 +126,20 @@ def assert_legal(problem: Problem, placement: Placement, pins_and_limits: bool =
     if pins_and_limits:
         moved = [layer for layer, tier in problem.pins.items() if names[placement.tier_of[layer]] != tier]
         assert not moved, f"the pins of {moved} are not kept"
-        assert not excess(problem, placement.tier_of), f"over the limit: {excess(problem, placement.tier_of)}"
+        assert not exceeded(problem, placement.tier_of), f"over the limit: {exceeded(problem, placement.tier_of)}"
 
 
 def assert_proof(problem: Problem, placement: Placement, best: Placement) -> None:
     """A proof of status ``optimal`` or ``bound`` is true, given a best placement."""
     proof, found = placement.proof, evaluate(problem, placement.tier_of).latency_s
     optimum = evaluate(problem, best.tier_of).latency_s
-    assert proof.bound_s is not None, "a proof of this status states a bound"
+    assert proof.bound is not None, "a proof of this status states a bound"
     assert proof.gap is not None, "a proof of this status states a gap"
     slack = TOLERANCE * (1 + optimum)
-    assert proof.bound_s <= optimum + slack, f"the bound of {proof.bound_s} s is above the optimum of {optimum} s"
+    assert proof.bound <= optimum + slack, f"the bound of {proof.bound} s is above the optimum of {optimum} s"
     if proof.status == "optimal":
         assert found <= optimum + slack, f"{found} s is called optimal, {optimum} s is: {_describe(problem)}"
-    gap = (found - proof.bound_s) / found if found else 0.0
+    gap = (found - proof.bound) / found if found else 0.0
     assert math.isclose(proof.gap, gap, abs_tol=1e-9), f"the gap is {gap}, not {proof.gap}"
 
 

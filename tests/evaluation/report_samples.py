@@ -147,7 +147,7 @@ def plan_for(
         exits=tuple(planned),
         latency_s=sum(0.001 * len(layers) for layers in parts) + sum(hop.transfer_s for hop in hops),
         unsplit_s={names[0]: 0.05, names[-1]: 0.03},
-        proof=Proof(status="optimal", method="minimum-cut", bound_s=0.03, gap=0.0),
+        proof=Proof(status="optimal", method="minimum-cut", bound=0.03, gap=0.0),
     )
 
 

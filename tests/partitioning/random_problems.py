@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from random_graphs import graphs
 
 from edgepart.partitioning.placement_cost import TierOf
-from edgepart.partitioning.problem import Problem, Tier
+from edgepart.partitioning.problem import ExitShare, Problem, Tier
 from edgepart.testing.hardware import example_device, example_link
 
 NAMES = ("mobile", "edge", "cloud", "beyond")
@@ -51,6 +51,54 @@ def problems(
         else st.just({})
     )
     return Problem(graph=graph, tiers=places, links=links, pins=pinned)
+
+
+@st.composite
+def rich_problems(draw: st.DrawFn, most_layers: int = 6, objectives: tuple[str, ...] = ("latency",)) -> Problem:
+    """With exits, powers, an answer that travels back, and constraints that say where layers and tensors may be."""
+    problem = draw(problems(most_layers, limits=False, pins=draw(st.booleans())))
+    names, layers = problem.tier_names, [layer.name for layer in problem.graph.layers]
+    forbidden = draw(
+        st.dictionaries(st.sampled_from(layers), st.frozensets(st.sampled_from(names), max_size=1), max_size=1)
+    )
+    together = (
+        draw(st.lists(st.frozensets(st.sampled_from(layers), min_size=2, max_size=3), max_size=1))
+        if len(layers) > 1
+        else []
+    )
+    kept = draw(st.lists(st.sampled_from([tensor.name for tensor in problem.graph.tensors]), max_size=1))
+    return replace(
+        problem,
+        tiers=tuple(
+            replace(tier, device=tier.device.model_copy(update={"power_w": draw(st.sampled_from([0.5, 1.0, 4.0]))}))
+            for tier in problem.tiers
+        ),
+        links=tuple(
+            link.model_copy(update={"energy_j_per_byte": draw(st.integers(0, 3)) / 2}) for link in problem.links
+        ),
+        objective=draw(st.sampled_from(objectives)),
+        forbidden=forbidden,
+        together=tuple(together),
+        kept=tuple(kept),
+        exits=draw(exits(problem)),
+        answer_bytes=draw(st.sampled_from([0, 4])),
+    )
+
+
+@st.composite
+def exits(draw: st.DrawFn, problem: Problem) -> tuple[ExitShare, ...]:
+    """Up to three exits, each at a tensor made by then; heads that take whole seconds."""
+    graph = problem.graph
+    depths = draw(st.sets(st.integers(1, max(1, len(graph.layers) - 1)), max_size=3))
+    found: list[ExitShare] = []
+    remaining = 1.0
+    for depth in sorted(depths):
+        made = [t.name for layer in graph.layers[:depth] for t in graph.tensors if t.producer == layer.name]
+        if depth < len(graph.layers) and made:
+            remaining *= draw(st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+            macs, size = draw(st.integers(0, 2)), draw(st.integers(0, 5))
+            found.append(ExitShare(f"exit{depth}", draw(st.sampled_from(made)), depth, remaining, macs * 10**9, size))
+    return tuple(found)
 
 
 def without_limits(problem: Problem) -> Problem:

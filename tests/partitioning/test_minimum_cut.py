@@ -9,15 +9,17 @@ import networkx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_problems import problems, slow_latency_s, slow_memory_bytes, without_limits
+from random_problems import problems, rich_problems, slow_latency_s, slow_memory_bytes, without_limits
 
 from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.graph import Graph
 from edgepart.partitioning.exhaustive import Exhaustive, placements
+from edgepart.partitioning.limits import broken, exceeded
 from edgepart.partitioning.minimum_cut import MinimumCut
 from edgepart.partitioning.pins import windows
-from edgepart.partitioning.placement_cost import evaluate, excess
+from edgepart.partitioning.placement_cost import evaluate
 from edgepart.partitioning.problem import Problem, Tier
+from edgepart.partitioning.values import value
 from edgepart.testing.graphs import make_graph
 from edgepart.testing.hardware import example_device, example_link
 from edgepart.testing.partitioners import assert_legal, assert_proof
@@ -57,6 +59,39 @@ def test_equals_exhaustive_search_without_limits(problem: Problem) -> None:
 @given(problems(most_layers=9))
 def test_equals_exhaustive_search_on_many(problem: Problem) -> None:
     assert_as_good_as_exhaustive(problem)
+
+
+OBJECTIVES = ("latency", "full-latency", "energy", "mobile.energy", "edge.energy", "mobile:edge.bytes")
+
+
+def assert_best(problem: Problem) -> None:
+    """As good as the best of all legal placements, whatever the objective and the constraints."""
+    try:
+        best = Exhaustive().solve(problem).proof.bound
+    except InfeasiblePlan:
+        with pytest.raises(InfeasiblePlan):
+            MinimumCut().solve(problem)
+        return
+    found = MinimumCut().solve(problem)
+    assert broken(problem, found.tier_of) == []
+    assert found.proof.status == "optimal"
+    assert best is not None
+    assert found.proof.bound is not None
+    assert found.proof.bound <= best * (1 + 1e-6) + 1e-6
+    assert value(problem, found.tier_of, problem.objective) == pytest.approx(best, rel=1e-6, abs=1e-6)
+
+
+@settings(max_examples=400, suppress_health_check=slowly)
+@given(rich_problems(objectives=OBJECTIVES))
+def test_every_objective_with_exits_equals_exhaustive_search(problem: Problem) -> None:
+    assert_best(problem)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, suppress_health_check=slowly)
+@given(rich_problems(most_layers=9, objectives=OBJECTIVES))
+def test_every_objective_with_exits_equals_exhaustive_search_on_many(problem: Problem) -> None:
+    assert_best(problem)
 
 
 @settings(max_examples=60, suppress_health_check=slowly)
@@ -187,7 +222,7 @@ def test_an_impossible_limit_says_by_how_much() -> None:
 @settings(max_examples=80, suppress_health_check=slowly)
 @given(problems(most_layers=5, pins=False))
 def test_the_shortfall_named_is_the_least_there_is(problem: Problem) -> None:
-    least = min(sum(excess(problem, each).values()) for each in placements(problem, windows(problem)))
+    least = min(sum(exceeded(problem, each).values()) for each in placements(problem, windows(problem)))
     if least:
         with pytest.raises(InfeasiblePlan) as caught:
             MinimumCut().solve(problem)
@@ -214,14 +249,19 @@ def test_limits_are_kept_to_the_byte() -> None:
 
 
 def test_out_of_time_it_falls_back_and_says_how_far_off_it_may_be() -> None:
-    free = chain([[1.0] * 6, [2.0] * 6], [8, 1, 1, 1, 1, 1, 1])
-    first = replace(free.tiers[0], memory_limit_bytes=8)
-    problem = replace(free, tiers=(first, free.tiers[1]))
+    # no chain, which would need no time
+    layers = [(f"l{i}", ["x"], {f"l{i}": 1}) for i in range(6)]
+    tiers = tuple(
+        Tier(name, example_device(), {name: seconds for name, _, _ in layers})
+        for name, seconds in (("mobile", 1.0), ("edge", 2.0))
+    )
+    first = replace(tiers[0], memory_limit_bytes=8)
+    problem = Problem(make_graph(layers, {"x": 8}), (first, tiers[1]), (example_link(),))
     placement = MinimumCut(time_limit_s=0.0).solve(problem)
     assert_legal(problem, placement)
     best = evaluate(problem, Exhaustive().solve(problem).tier_of).latency_s
-    assert placement.proof.bound_s is not None
+    assert placement.proof.bound is not None
     assert placement.proof.gap is not None
-    assert placement.proof.bound_s <= best <= evaluate(problem, placement.tier_of).latency_s
+    assert placement.proof.bound <= best <= evaluate(problem, placement.tier_of).latency_s
     assert placement.proof.status == "bound"
     assert 0 < placement.proof.gap <= 1

@@ -68,7 +68,7 @@ def test_says_when_nothing_is_split(folder: Path, capsys: pytest.CaptureFixture[
         ([*TIERS, *LINKS, "--share", "many"], "--share many is not a share"),
         ([*TIERS, *LINKS, "--share", "170%"], "memory share 170%"),
         ([*TIERS, *LINKS, "--share", "70%", "--method", "latency-match"], "--share belongs to --method memory-share"),
-        ([*TIERS, *LINKS, "--objective", "latenzy"], "unknown objective 'latenzy'; did you mean latency?"),
+        ([*TIERS, *LINKS, "--objective", "latenzy"], "unknown quantity 'latenzy'; did you mean latency"),
     ],
 )
 def test_mistakes_are_one_sentence_and_write_nothing(

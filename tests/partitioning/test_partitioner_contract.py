@@ -76,7 +76,7 @@ def heedless(problem: Problem) -> Placement:
         (gives_up, "test_what_cannot_be_placed_is_refused", "refused, although a placement fits"),
         (heedless, "test_placements_are_legal", "the pins of .* are not kept"),
         (
-            lambda problem: change(Exhaustive().solve(problem), bound_s=1e9),
+            lambda problem: change(Exhaustive().solve(problem), bound=1e9),
             "test_the_proof_is_true",
             "above the optimum",
         ),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from random_problems import problems, slow_latency_s, slow_memory_bytes
 
 from edgepart.partitioning.exhaustive import placements
+from edgepart.partitioning.limits import exceeded
 from edgepart.partitioning.pins import windows
-from edgepart.partitioning.placement_cost import crossing, evaluate, excess, memory
+from edgepart.partitioning.placement_cost import crossing, evaluate, memory
 from edgepart.partitioning.problem import Problem, Tier
 from edgepart.testing.graphs import make_graph
 from edgepart.testing.hardware import example_device, example_link
@@ -26,11 +27,11 @@ def test_split_costs_and_memory_equal_the_slow_account(problem: Problem, data: s
     expected = [slow_memory_bytes(problem, tier_of, tier) for tier in range(len(problem.tiers))]
     assert [needed.total_bytes for needed in memory(problem, tier_of)] == expected
     over = {
-        tier.name: needed - tier.memory_limit_bytes
+        f"{tier.name}.memory": needed - tier.memory_limit_bytes
         for tier, needed in zip(problem.tiers, expected, strict=True)
         if tier.memory_limit_bytes is not None and needed > tier.memory_limit_bytes
     }
-    assert excess(problem, tier_of) == over
+    assert exceeded(problem, tier_of) == over
 
 
 def three_tiers() -> Problem:

@@ -1,0 +1,228 @@
+"""What a "what if" varies: one figure of a problem, and the range that it runs over.
+
+| name | unit | what |
+|---|---|---|
+| ``link.LOWER:UPPER.bandwidth`` | bit/s | of the way up; the way down stays as it is |
+| ``link.LOWER:UPPER.round_trip`` | s | |
+| ``tier.NAME.speed`` | | factor on the rate of the tier, heads included; its power stays as it is |
+| ``limit.QUANTITY`` | of the quantity | in place of the limit that the problem has, if any |
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from edgepart.errors import PlanError, UnknownName
+from edgepart.partitioning.make_problem import ALIASES
+from edgepart.partitioning.problem import Problem
+from edgepart.partitioning.quantities import Kind, quantity
+from edgepart.units import amount, significant
+
+What = Literal["bandwidth", "round_trip", "speed", "limit"]
+#: how a quantity depends on a parameter, the placement given
+Dependence = Literal["none", "linear", "other"]
+
+_BITS = {"bit/s": 1.0, "bps": 1.0, "kbps": 1e3, "kbit/s": 1e3, "Mbps": 1e6, "Mbit/s": 1e6, "Gbps": 1e9, "Gbit/s": 1e9}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+_JOULES = {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6}
+_UNITS: dict[str, dict[str, float]] = {
+    "bit/s": _BITS,
+    "s": _SECONDS,
+    "bytes": _BYTES,
+    "J": _JOULES,
+    "USD": {"USD": 1.0},
+    "": {"x": 1.0, "×": 1.0},
+}
+_EXAMPLES = {"bit/s": "1..100Mbps", "s": "1..200ms", "bytes": "10..200MB", "J": "10..500mJ", "USD": "0.001..0.01USD"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A figure of a problem and its range, ``low`` to ``high``, in ``unit``.
+
+    Attributes:
+        index: of the link or tier; for a limit 0
+        limited: the quantity that is limited, a name of :mod:`edgepart.partitioning.quantities`
+    """
+
+    name: str
+    what: What
+    index: int
+    low: float
+    high: float
+    unit: str
+    limited: str = ""
+
+    def __post_init__(self) -> None:
+        least = "above 0" if self.what in ("bandwidth", "speed") else "0 or more"
+        if self.low < 0 or (self.low == 0 and least == "above 0"):
+            raise PlanError(f"{self.name} from {significant(self.low)}: expected {least}")
+        if not self.low < self.high < math.inf:
+            raise PlanError(
+                f"{self.name} from {self.text(self.low)} to {self.text(self.high)} is no range: expected a lower "
+                f"number, then a higher one, as {_EXAMPLES.get(self.unit, '0.5..4')}"
+            )
+
+    def text(self, value: float) -> str:
+        """A value of the parameter with its unit."""
+        if self.unit == "bit/s":
+            return bit_rate(value)
+        return f"{significant(value)} ×" if self.what == "speed" else amount(value, self.unit)
+
+    def coordinate(self, value: float) -> float:
+        """That which times are linear in: seconds for a bit, seconds, or slowness."""
+        return 1 / value if self.inverse else value
+
+    def value_of(self, coordinate: float) -> float:
+        """The value of the parameter from its coordinate."""
+        return 1 / coordinate if self.inverse else coordinate
+
+    @property
+    def inverse(self) -> bool:
+        """Whether the coordinate is one over the value."""
+        return self.what in ("bandwidth", "speed")
+
+    def applied(self, problem: Problem, value: float) -> Problem:
+        """The problem with that value."""
+        if self.what == "limit":
+            return _limited(problem, self.limited, value)
+        if self.what == "speed":
+            tier = problem.tiers[self.index]
+            device = tier.device.model_copy(update={"macs_per_s": tier.device.macs_per_s * value})
+            latency_s = {layer: seconds / value for layer, seconds in tier.latency_s.items()}
+            tiers = list(problem.tiers)
+            tiers[self.index] = replace(tier, device=device, latency_s=latency_s)
+            return replace(problem, tiers=tuple(tiers))
+        field = "up_bits_per_s" if self.what == "bandwidth" else "round_trip_s"
+        links = list(problem.links)
+        links[self.index] = links[self.index].model_copy(update={field: value})
+        return replace(problem, links=tuple(links))
+
+    def dependence(self, kind: Kind) -> Dependence:
+        """How a quantity depends on the coordinate, the placement given."""
+        if self.what == "limit" or kind in ("memory", "exits", "bytes"):
+            return "none"
+        if kind in ("latency", "full-latency"):
+            return "linear"
+        if self.what == "speed":
+            return "linear" if kind == "energy" else "other"
+        return "other" if (self.what, kind) == ("bandwidth", "period") else "none"
+
+
+def parameter(text: str, problem: Problem) -> Parameter:
+    """``link.mobile:edge.bandwidth=1..100Mbps`` and the like, for a problem.
+
+    Raises:
+        UnknownName: no such tier, link, parameter or quantity; lists the nearest names.
+        PlanError: not of this form, an unknown unit, or not a range.
+    """
+    name, equals, span = text.partition("=")
+    name, span = name.strip(), span.strip()
+    group, dot, rest = name.partition(".")
+    if not (equals and dot and rest and span):
+        raise PlanError(
+            f"'{text}' does not say what varies over which range: expected NAME=LOW..HIGH, as "
+            "link.mobile:edge.bandwidth=1..100Mbps"
+        )
+    rest = ALIASES.get(rest, rest)
+    what, index, unit = _lookup(name, group, rest, problem)
+    low, high = _range(name, span, unit)
+    return Parameter(name, what, index, low, high, unit, rest if what == "limit" else "")
+
+
+def of_a_link(
+    problem: Problem, link: str, what: Literal["bandwidth", "round_trip"], low: float, high: float
+) -> Parameter:
+    """The bandwidth (bit/s) or round trip (s) of the link ``LOWER:UPPER``.
+
+    Raises:
+        UnknownName: no such link.
+        PlanError: not a range.
+    """
+    return Parameter(
+        f"link.{link}.{what}", what, _link(problem, link), low, high, "bit/s" if what == "bandwidth" else "s"
+    )
+
+
+def parse_rate(text: str, what: str) -> float:
+    """``10kbps`` in bit/s; ``what`` is named where it is none.
+
+    Raises:
+        PlanError: not a number with a unit of a rate.
+    """
+    return _number(what, text, "bit/s", "")[0]
+
+
+def bit_rate(bits_per_s: float) -> str:
+    """A rate, such as ``12.3 Mbit/s``."""
+    for factor, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
+        if bits_per_s >= factor * 0.9995:
+            return f"{significant(bits_per_s / factor)} {unit}"
+    return f"{significant(bits_per_s)} bit/s"
+
+
+def _lookup(name: str, group: str, rest: str, problem: Problem) -> tuple[What, int, str]:
+    """What is meant, the index of its link or tier, and the unit."""
+    if group == "limit":
+        return "limit", 0, quantity(rest, problem.tier_names).unit
+    where, _, what = rest.rpartition(".")
+    if group == "tier":
+        if where not in problem.tier_names:
+            raise UnknownName("tier", where or rest, problem.tier_names)
+        if what != "speed":
+            raise UnknownName("parameter of a tier", what, ["speed"])
+        return "speed", problem.tier_names.index(where), ""
+    if group == "link":
+        index = _link(problem, where or rest)
+        if what == "bandwidth":
+            return "bandwidth", index, "bit/s"
+        if what == "round_trip":
+            return "round_trip", index, "s"
+        raise UnknownName("parameter of a link", what, ["bandwidth", "round_trip"])
+    raise UnknownName("parameter", name, ["link.LOWER:UPPER.bandwidth", "tier.NAME.speed", "limit.QUANTITY"])
+
+
+def _link(problem: Problem, link: str) -> int:
+    links = [":".join(pair) for pair in itertools.pairwise(problem.tier_names)]
+    if link not in links:
+        raise UnknownName("link", link, links)
+    return links.index(link)
+
+
+def _range(name: str, span: str, unit: str) -> tuple[float, float]:
+    """Both ends in the base unit; the first may leave out its unit where it is that of the second."""
+    first, dots, second = span.partition("..")
+    if not dots:
+        raise PlanError(f"{name}={span} is no range: expected LOW..HIGH, as {_EXAMPLES.get(unit, '0.5..4')}")
+    high, stated = _number(name, second, unit, "")
+    return _number(name, first, unit, stated)[0], high
+
+
+def _number(name: str, text: str, unit: str, default: str) -> tuple[float, str]:
+    found = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\D*?)\s*", text)
+    if not found:
+        raise PlanError(f"'{text.strip()}' in {name} is not a number with a unit: as {_EXAMPLES.get(unit, '0.5..4')}")
+    stated = found[2] or default
+    units = {known.lower(): factor for known, factor in _UNITS[unit].items()}
+    if stated and stated.lower() not in units:
+        known = ", ".join(_UNITS[unit])
+        raise PlanError(f"'{stated}' in {name} is not a unit that it can have: expected one of {known}")
+    if not stated and unit not in ("", "bytes", "USD"):
+        raise PlanError(f"{text.strip()} in {name} has no unit: write one of {', '.join(_UNITS[unit])} after it")
+    return float(found[1]) * units.get(stated.lower(), 1.0), stated
+
+
+def _limited(problem: Problem, name: str, value: float) -> Problem:
+    """A tier's memory is limited by what its device has in any case."""
+    asked = quantity(name, problem.tier_names)
+    if asked.kind != "memory" or asked.index is None:
+        return replace(problem, limits={**problem.limits, name: value})
+    tiers, tier = list(problem.tiers), problem.tiers[asked.index]
+    tiers[asked.index] = replace(tier, memory_limit_bytes=min(int(value), tier.device.memory_bytes))
+    others = {limit: most for limit, most in problem.limits.items() if limit != name}
+    return replace(problem, tiers=tuple(tiers), limits=others)

@@ -1,0 +1,75 @@
+"""What can be minimised and limited: one name for each quantity that a placement has.
+
+| name | unit | what |
+|---|---|---|
+| ``latency`` | s | expected over all samples, exits taken into account |
+| ``full-latency`` | s | of a sample that takes no exit |
+| ``energy``, ``TIER.energy`` | J | expected: computing, and sending what leaves the tier |
+| ``money``, ``TIER.money`` | USD | expected: what the tier's price bills for a sample |
+| ``period`` | s | between two answers when all tiers and links work at once: the busiest one's time for a sample |
+| ``TIER.memory`` | bytes | parameters, heads and peak activations |
+| ``TIER.exits`` | | exits that the tier holds |
+| ``LOWER:UPPER.bytes`` | bytes | that a sample which crosses the link sends up |
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edgepart.errors import UnknownName
+
+Kind = Literal["latency", "full-latency", "energy", "money", "period", "memory", "exits", "bytes"]
+UNITS: dict[Kind, str] = {
+    "latency": "s",
+    "full-latency": "s",
+    "energy": "J",
+    "money": "USD",
+    "period": "s",
+    "memory": "bytes",
+    "exits": "",
+    "bytes": "bytes",
+}
+#: that make sense for the whole placement, for one tier, and for one link
+WHOLE: tuple[Kind, ...] = ("latency", "full-latency", "energy", "money", "period")
+OF_A_TIER: tuple[Kind, ...] = ("memory", "exits", "energy", "money")
+OF_A_LINK: tuple[Kind, ...] = ("bytes",)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A kind of quantity, of the whole placement, of tier ``index``, or of the link between it and the next."""
+
+    kind: Kind
+    index: int | None = None
+
+    @property
+    def unit(self) -> str:
+        return UNITS[self.kind]
+
+
+def quantity(text: str, tiers: Sequence[str]) -> Quantity:
+    """``latency``, ``mobile.energy`` or ``mobile:edge.bytes``, among tiers of these names.
+
+    Raises:
+        UnknownName: no such quantity, tier or link; lists the nearest names.
+    """
+    where, dot, kind = text.rpartition(".")
+    if not dot:
+        return Quantity(_known("quantity", text, WHOLE))
+    if ":" in where:
+        links = {f"{lower}:{upper}": index for index, (lower, upper) in enumerate(itertools.pairwise(tiers))}
+        if where not in links:
+            raise UnknownName("link", where, links)
+        return Quantity(_known("quantity of a link", kind, OF_A_LINK), links[where])
+    if where not in tiers:
+        raise UnknownName("tier", where, tiers)
+    return Quantity(_known("quantity of a tier", kind, OF_A_TIER), list(tiers).index(where))
+
+
+def _known(what: str, kind: str, kinds: tuple[Kind, ...]) -> Kind:
+    if kind not in kinds:
+        raise UnknownName(what, kind, kinds)
+    return kind
