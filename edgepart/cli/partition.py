@@ -19,11 +19,14 @@ from edgepart.cli.output import (
     print_json,
     print_table,
 )
+from edgepart.cli.what_if import answer as answer_what_if
+from edgepart.cli.what_if import options as what_if_options
 from edgepart.errors import EdgepartError
 from edgepart.hardware import Profile
 from edgepart.partitioning import FINAL, ExitShare, Partitioner, Plan, TierPlan, partition
 from edgepart.partitioning.edgelesspart import MemoryShare
-from edgepart.partitioning.make_problem import ALIASES
+from edgepart.partitioning.make_problem import ALIASES, make_problem
+from edgepart.partitioning.planning import with_exits
 from edgepart.partitioning.quantities import quantity
 from edgepart.units import amount, percent, seconds, significant, size
 
@@ -39,7 +42,9 @@ from edgepart.units import amount, percent, seconds, significant, size
     help="What to minimise: latency, energy, money, throughput, or a tier's, as mobile.energy.",
 )
 @click.option("--method", default=None, help="minimum-cut (default), memory-share, latency-match or a plug-in's.")
-@click.option("--share", "shares", multiple=True, help="Share of memory-share, as 70%; may be given per boundary.")
+@click.option(
+    "--share", "shares_of_memory", multiple=True, help="Share of memory-share, as 70%; may be given per boundary."
+)
 @click.option(
     "--limit",
     "limits",
@@ -82,6 +87,7 @@ from edgepart.units import amount, percent, seconds, significant, size
 @click.option(
     "-o", "--output", default="plan.json", show_default=True, type=click.Path(path_type=Path), help="The file to write."
 )
+@what_if_options
 @json_option
 def command(
     profile: Path,
@@ -89,7 +95,7 @@ def command(
     links: Sequence[str],
     objective: str,
     method: str | None,
-    shares: Sequence[str],
+    shares_of_memory: Sequence[str],
     limits: Sequence[str],
     prices: Sequence[str],
     pins: Sequence[str],
@@ -108,6 +114,11 @@ def command(
     threshold: float | None,
     head: str | None,
     output: Path,
+    what_if: Sequence[str],
+    traces: Sequence[str],
+    most_plans: int,
+    outage_below: str | None,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
     """Place the layers and exits of the network in PROFILE on tiers, and write the plan.
@@ -115,27 +126,42 @@ def command(
     The default method finds the best placement, whatever the shape of the network, and says how that is proven;
     devices' own memory is always a limit. It is the best for samples that take no exit, and exits are put into its
     parts afterwards, unless it is known (--exits-of) or assumed (--leave) who leaves where.
+
+    With --what-if or --under-trace no plan is written: they tell how the best plan changes over a range, and between
+    which plans to switch while a link's bandwidth changes.
     """
-    places = parse_pairs("--tier", tiers)
+    places, measured = parse_pairs("--tier", tiers), Profile.load(profile)
+    stated: dict[str, Any] = {
+        "objective": objective,
+        "limits": _limits(limits, tuple(places)),
+        "prices": parse_pairs("--price", prices),
+        "pins": parse_pairs("--pin", pins),
+        "forbid": _forbidden(forbid),
+        "together": [[name.strip() for name in group.split(",")] for group in together],
+        "keep_local": keep_local,
+        "answer_bytes": parse_size(answer),
+        "deployment": deployment,
+    }
+    shares = _exit_shares(leave, exits_of, strategy, threshold)
+    if what_if or traces:
+        problem = make_problem(measured, places, parse_pairs("--link", links), **stated)
+        if shares is not None:
+            problem = with_exits(problem, shares, exits, exits_per_part, head)
+        found = answer_what_if(problem, what_if, traces, most_plans, outage_below, plot, show=not as_json)
+        if as_json:
+            print_json(found)
+        return
     plan = partition(
-        Profile.load(profile),
+        measured,
         places,
         parse_pairs("--link", links),
-        objective=objective,
-        method=_method(method, shares),
-        limits=_limits(limits, tuple(places)),
-        prices=parse_pairs("--price", prices),
-        pins=parse_pairs("--pin", pins),
-        forbid=_forbidden(forbid),
-        together=[[name.strip() for name in group.split(",")] for group in together],
-        keep_local=keep_local,
-        answer_bytes=parse_size(answer),
-        deployment=deployment,
+        **stated,
+        method=_method(method, shares_of_memory),
         exits=exits,
         exits_per_part=exits_per_part,
         exit_after=exit_after,
         split_after=parse_pairs("--split-after", split_after),
-        exit_shares=_exit_shares(leave, exits_of, strategy, threshold),
+        exit_shares=shares,
         head=head,
     )
     plan.save(output)

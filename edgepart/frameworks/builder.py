@@ -124,9 +124,10 @@ class Learner(Protocol):
 class Builder(Protocol):
     """One network, copied from the user's and captured, that heads are added to.
 
-    Its own classifier answers with logits, as heads do: a network that ends in a softmax with the logarithms of its
-    probabilities, one that gives a single number (:func:`is_single`) with (0, z), where z is that number or, if it
-    comes from a sigmoid, what goes into the sigmoid.
+    Its own classifier answers with logits, as heads do: a network that ends in a softmax with what goes into that, one
+    that gives a single number (:func:`is_single`) with (0, z), where z is that number or, if it comes from a sigmoid,
+    what goes into the sigmoid. Where that is computed in an earlier part than the last, with the logarithms of the
+    probabilities or of the odds.
     """
 
     program: Program

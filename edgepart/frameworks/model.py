@@ -20,7 +20,7 @@ from edgepart import plugins
 from edgepart.errors import EdgepartError, MissingExtra, ModelError, UnknownName
 from edgepart.frameworks import Framework, framework, framework_of
 from edgepart.frameworks.keras.names import fresh_names
-from edgepart.frameworks.silence import silent_import
+from edgepart.silence import silent_import
 
 _FORMS = "file.py:function, package.module:function, a .onnx, .keras or .h5 file, or hf:FOLDER"
 #: package → the extra that installs it

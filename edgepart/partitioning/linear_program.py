@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from edgepart.silence import silence
+
 #: a linear expression: variable → coefficient
 Expression = dict[int, float]
 #: the variable that is always 1, for constants in expressions
@@ -82,13 +84,14 @@ class LinearProgram:
         """Minimise."""
         costs = np.zeros(len(self._lower))
         costs[list(objective)] = list(objective.values())
-        answer = milp(
-            costs,
-            integrality=np.array(self._integral),
-            bounds=Bounds(np.array(self._lower), np.array(self._upper)),
-            constraints=self._constraints(),
-            options={"time_limit": time_limit_s, "mip_rel_gap": 0.0},
-        )
+        with silence():  # HiGHS sometimes prints a line that is meant for its authors
+            answer = milp(
+                costs,
+                integrality=np.array(self._integral),
+                bounds=Bounds(np.array(self._lower), np.array(self._upper)),
+                constraints=self._constraints(),
+                options={"time_limit": time_limit_s, "mip_rel_gap": 0.0},
+            )
         # without integers there is no bound but the optimum
         bound = answer.fun if answer.status == OPTIMAL and answer.mip_dual_bound is None else answer.mip_dual_bound
         known = -np.inf if bound is None or np.isnan(bound) else float(bound)

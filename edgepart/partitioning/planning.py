@@ -112,20 +112,25 @@ def partition(
             given = "a nested deployment" if deployment == "nested" else "exits by hand (--exit-after)"
             raise PlanError(f"{given} and shares of samples at exits were both given: drop one")
         shares = "assumed" if isinstance(exit_shares, int | float) else "recorded"
-        problem = _with_exits(problem, exit_shares, exits, exits_per_part, head)
+        problem = with_exits(problem, exit_shares, exits, exits_per_part, head)
     solved = _partitioner(method, split_after).solve(problem)
     return make_plan(
         problem, solved, profile.runtime, Wanted.make(exits, exits_per_part, exit_after), head=head, shares=shares
     )
 
 
-def _with_exits(
+def with_exits(
     problem: Problem,
     exit_shares: Sequence[ExitShare] | float,
     rule: placement.Rule,
     exits_per_part: int,
     head: str | None,
 ) -> Problem:
+    """The problem with known exits; or with exits by a rule, of which a share is assumed to leave at each.
+
+    Raises:
+        PlanError: the share is not one, or there is no place for an exit.
+    """
     if not isinstance(exit_shares, int | float):
         return replace(problem, exits=tuple(exit_shares))
     count = exits_per_part * len(problem.tiers)
@@ -238,8 +243,10 @@ def _predicted(problem: Problem, tier_of: TierOf) -> dict[str, float]:
 
 
 def _unsplit(problem: Problem) -> dict[str, float]:
-    """Latency of everything on one tier, for the tiers that can hold it (pins aside)."""
+    """Latency of everything on one tier, without exits, for the tiers that can hold it (pins aside)."""
     found = {}
+    kept = {name: most for name, most in problem.limits.items() if not name.endswith(".exits")}
+    problem = replace(problem, exits=(), limits=kept)
     for index, tier in enumerate(problem.tiers):
         tier_of = dict.fromkeys(problem.graph.position, index)
         if not exceeded(problem, tier_of):

@@ -9,9 +9,12 @@ from torch import nn
 
 from edgepart.bundle import build
 from edgepart.bundle.answers import record_logits
+from edgepart.bundle.export import compare
+from edgepart.bundle.targets import Target
 from edgepart.errors import DataError
 from edgepart.frameworks import framework_of
 from edgepart.frameworks.builder import class_count, is_single
+from edgepart.frameworks.runtimes import runtime
 from edgepart.partitioning.stages import chain
 from edgepart.training import TrainingSettings
 
@@ -162,24 +165,60 @@ def test_an_output_that_an_earlier_part_makes(framework, width, activation):
     np.testing.assert_allclose(learner.features({name: x})["final"], logits, atol=1e-6)
 
 
-@pytest.mark.parametrize("framework", ["torch", "onnx"])
-def test_a_softmax_at_the_end_is_taken_by_the_logarithms_of_its_probabilities(framework):
-    """As in Keras; far apart, such that a probability would have no digits left."""
+def ending_in_softmax(framework):
+    """A network whose probabilities are so far apart that most have no digits left, and what goes into its softmax."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3), nn.Softmax(-1)).eval()
     with torch.no_grad():
         model[2].bias.copy_(torch.tensor([0.0, 60.0, -60.0]))
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    expected = model[:3](torch.from_numpy(x)).log_softmax(1).detach().numpy()
-    model = as_framework(model, framework, 3)
-    builder = framework_of(model).builder(model, torch.zeros(2, 4) if framework == "torch" else x[:2])
-    graph = builder.program.graph
-    stages = chain(plan_for(graph, (("edge", graph.layers[1].name), ("cloud", None)), ()), graph)
-    [name] = graph.inputs
+    expected = model[:3](torch.from_numpy(x)).detach().numpy()
+    made = as_framework(model, framework, 3)
+    return framework_of(made).builder(made, torch.zeros(2, 4) if framework == "torch" else x[:2]), x, expected
+
+
+def two_stages(graph, last):
+    """Two parts, the first of which ends with the layer ``last``."""
+    return chain(plan_for(graph, (("edge", graph.layers[last].name), ("cloud", None)), ()), graph)
+
+
+@pytest.mark.parametrize("last", [1, -2])
+@pytest.mark.parametrize("framework", MAKERS)
+def test_of_a_softmax_at_the_end_is_taken_what_goes_into_it(framework, last):
+    builder, x, expected = ending_in_softmax(framework)
+    stages = two_stages(builder.program.graph, last)
+    [name] = builder.program.graph.inputs
     np.testing.assert_allclose(of_parts(builder, stages, {name: x}), expected, rtol=1e-5)
     learner = builder.learner(stages, frozen=framework == "onnx", **OPTIONS)
     np.testing.assert_allclose(learner.features({name: x})["final"], expected, rtol=1e-5)
     assert builder.ending == "softmax"
+
+
+@pytest.mark.parametrize(
+    ("framework", "name", "precision"),
+    [
+        ("torch", "executorch", "float16"),
+        ("torch", "onnxruntime", "int8"),
+        ("keras", "litert", "int8"),
+        ("keras", "onnxruntime", "float16"),
+        ("onnx", "onnxruntime", "float16"),
+        ("onnx", "onnxruntime", "int8"),
+    ],
+)
+def test_coarse_precisions_keep_the_logits_of_a_softmax(framework, name, precision, tmp_path):
+    """The logarithm of a probability that they round to nought would be infinite."""
+    builder, x, expected = ending_in_softmax(framework)
+    first, last = (
+        builder.stage(stage, tuple(stage.stop.tensors) if stage.stop else ())
+        for stage in two_stages(builder.program.graph, 1)
+    )
+    [given] = first.inputs
+    arrays, target = first.run({given: x}), Target(runtime(name), precision)
+    path = tmp_path / f"part{target.runtime.suffix}"
+    target.runtime.write(last, path, precision=precision, samples=[arrays])
+    compare(target, last, path, [arrays], target.tolerance(last, builder.program.graph))
+    found = target.runtime.open(path).run(arrays)["final"]
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
 
 def as_framework(model, framework, width):
@@ -195,6 +234,8 @@ def keras_of(model, width):
     from keras_small import keras
 
     x = keras.Input((4,), name="x")
+    if not isinstance(model, Early):
+        return keras_sequence(model, x)
     linear = model.first[0]
     first = keras.layers.Dense(width, activation="sigmoid" if width == 1 else "softmax", name="first")
     second = keras.layers.Dense(3, name="second")
@@ -202,6 +243,20 @@ def keras_of(model, width):
     made = keras.Model(x, [answer, second(answer)])
     first.set_weights([linear.weight.detach().numpy().T, linear.bias.detach().numpy()])
     return made
+
+
+def keras_sequence(model, x):
+    from keras_small import keras
+
+    made = x
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            dense = keras.layers.Dense(layer.out_features)
+            made = dense(made)
+            dense.set_weights([layer.weight.detach().numpy().T, layer.bias.detach().numpy()])
+        else:
+            made = keras.layers.Activation("relu" if isinstance(layer, nn.ReLU) else "softmax")(made)
+    return keras.Model(x, made)
 
 
 def onnx_of(model):

@@ -130,16 +130,13 @@ def test_both_are_data() -> None:
 
 
 @click.command
+@options
 @click.option("--json", "as_json", is_flag=True)
 def command(as_json: bool, **given: Any) -> None:
     """A command with the options."""
     found = answer(chain(), given.pop("what_if"), given.pop("traces"), **given, show=not as_json)
     if as_json:
         click.echo(json.dumps(found, allow_nan=False))
-
-
-for option in options:
-    command = option(command)
 
 
 def run(*arguments: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepart.errors import CaptureError, MissingExtra
 from edgepart.frameworks.signature import array_dtype
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 from edgepart.graph import Graph
 from edgepart.graph.graph import Layout
 from edgepart.graph.sizes import evaluate_size

@@ -13,7 +13,7 @@ from edgepart.frameworks.builder import Ending, HeadSize, class_count, read_by_h
 from edgepart.frameworks.keras.capture import capture
 from edgepart.frameworks.keras.classifier import describe_classifier
 from edgepart.frameworks.keras.heads import check_head, compile_head, drawn_from, head_size
-from edgepart.frameworks.keras.logits import Logits
+from edgepart.frameworks.keras.logits import Logits, ending_of
 from edgepart.frameworks.keras.part import Part
 from edgepart.frameworks.keras.training import KerasLearner, MultiExit, single
 from edgepart.frameworks.keras.weights import Weights
@@ -30,13 +30,10 @@ class KerasBuilder:
 
     def __init__(self, model: Any, example: object) -> None:
         self.program = capture(model, example)
-        self._weights, self._logits = Weights(self.program), Logits(self.program)
+        self._weights = Weights(self.program)
+        self.ending: Ending = ending_of(self.program)
         self._heads: dict[str, Any] = {}
         self._classes = 0
-
-    @property
-    def ending(self) -> Ending:
-        return self._logits.ending
 
     @property
     def _graph(self) -> Graph:
@@ -91,12 +88,13 @@ class KerasBuilder:
             width = self._classes or class_count(self._graph) or 0
             outputs.append(vectors(stage.exit, width))
         head = self._heads[stage.exit] if stage.exit is not None and stage.tensor is not None else None
+        own = Logits(self.program, part.layers)
 
         def compute(known: Known) -> list[Any]:
             results = [known[name] for name in passes_on]
             if read is not None:
                 value = known[read]
-                results.append(self._logits(value) if head is None else single(head(single(value))))
+                results.append(own(value) if head is None else single(head(single(value))))
             return results
 
         return self._composed(part, inputs, outputs, compute, () if head is None else head.weights)

@@ -10,7 +10,7 @@ from edgepart.errors import FileError
 from edgepart.files import atomic_folder
 from edgepart.frameworks.keras.traced import Exportable, Traced
 from edgepart.frameworks.messages import first_line
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 
 
 def write_savedmodel(part: Exportable, path: Path) -> None:

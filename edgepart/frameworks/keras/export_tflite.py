@@ -15,7 +15,7 @@ from edgepart.files import atomic_file
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.keras.traced import INPUT, Exportable, Traced
 from edgepart.frameworks.messages import first_line
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 
 if TYPE_CHECKING:
     from edgepart.frameworks.runtimes.base import Precision

@@ -14,7 +14,7 @@ from keras import KerasTensor
 
 from edgepart.errors import CaptureError
 from edgepart.frameworks.keras.tracing import Call, Value, record
-from edgepart.frameworks.silence import quiet
+from edgepart.silence import quiet
 
 #: numbers that TensorFlow writes into the code
 _FEW = 128

@@ -19,7 +19,7 @@ import tensorflow as tf
 from edgepart.errors import TemplateError
 from edgepart.frameworks.builder import HeadSize
 from edgepart.frameworks.keras.macs import count_macs
-from edgepart.frameworks.silence import quiet
+from edgepart.silence import quiet
 from edgepart.units import dimensions
 
 #: class that the source must define, and its methods with what they take besides self

@@ -15,7 +15,7 @@ from edgepart.errors import FileError, ModelError
 from edgepart.frameworks.keras.capture import input_names
 from edgepart.frameworks.keras.flatten import functional_of
 from edgepart.frameworks.signature import array_dtype
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 from edgepart.units import dimensions
 
 _LENGTH = 16

@@ -16,7 +16,7 @@ from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.keras.functions import with_own_functions
 from edgepart.frameworks.keras.tracing import Call, Value, get_mask
 from edgepart.frameworks.signature import Signature, array_dtype
-from edgepart.frameworks.silence import quiet
+from edgepart.silence import quiet
 from edgepart.graph import Graph
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 from edgepart.frameworks.keras.capture import capture
-from edgepart.frameworks.silence import quiet
+from edgepart.silence import quiet
 
 _IMAGE = (224, 224, 3)
 

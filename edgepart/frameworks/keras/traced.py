@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from edgepart.errors import ExportError
 from edgepart.frameworks.messages import first_line
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 
 if TYPE_CHECKING:
     from edgepart.frameworks.signature import Signature

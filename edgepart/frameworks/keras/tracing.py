@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from edgepart.errors import CaptureError
 from edgepart.frameworks.keras.explain import reason
-from edgepart.frameworks.silence import quiet
+from edgepart.silence import quiet
 
 #: operations that call Python, which no other process could
 _PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})

@@ -20,7 +20,7 @@ from edgepart.frameworks.keras.adamw import AdamW, clipped
 from edgepart.frameworks.keras.logits import Logits
 from edgepart.frameworks.keras.program import Program
 from edgepart.frameworks.keras.weights import Weights
-from edgepart.frameworks.silence import quiet
+from edgepart.silence import quiet
 from edgepart.partitioning.stages import Stage
 
 Tensors = Mapping[str, Any]
@@ -39,7 +39,7 @@ class MultiExit:
     def __init__(self, program: Program, stages: Sequence[Stage], heads: Mapping[str, Any]) -> None:
         self.graph = program.graph
         self._parts = [program.slice(stage.start, stage.stop, share=True) for stage in stages]
-        self._stages, self._logits = list(stages), Logits(program)
+        self._stages, self._logits = list(stages), Logits(program, self._parts[-1].layers)
         self.exits = tuple(stage.exit for stage in stages if stage.exit is not None)
         self.heads = {name: heads[name] for name in self.exits[:-1]}
 

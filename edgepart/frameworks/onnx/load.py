@@ -15,7 +15,7 @@ from edgepart.frameworks.onnx.example import Arrays, read_inputs
 from edgepart.frameworks.onnx.files import load_model
 from edgepart.frameworks.onnx.normal import require_files
 from edgepart.frameworks.onnx.session import open_session, reason
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 
 #: positions of a sequence that are tried where the model takes any number: it may know no more than its table has
 _LENGTHS = (16, 8, 4)

@@ -30,7 +30,7 @@ def ending_of(program: Program) -> Ending:
 def own_logits(draft: Draft, graph: Graph, ending: Ending) -> ir.Value:
     """Append what makes the logits (batch, C) of the network's first output, which the slice makes or is given.
 
-    They come from what goes into the last softmax or sigmoid, exact where a probability is nearly 1. Only where an
+    They are what goes into the last softmax or sigmoid, exact where a probability is nearly 0 or 1. Only where an
     earlier slice has made the output are they calculated back.
     """
     value = draft.value(graph.outputs[0])
@@ -38,7 +38,7 @@ def own_logits(draft: Draft, graph: Graph, ending: Ending) -> ir.Value:
     if node is not None and ending and _ending(node, graph) == ending:
         [read] = node.inputs
         assert read is not None
-        value = draft.add("LogSoftmax", read, axis=1) if ending == "softmax" else read
+        value = read
     elif ending:
         value = _undone(draft, draft.add("Cast", value, to=int(ir.DataType.FLOAT)), ending)
     return _of_two(draft, value) if is_single(graph) else value

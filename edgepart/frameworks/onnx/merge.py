@@ -15,7 +15,7 @@ from torch import nn
 
 from edgepart.errors import ExportError, TemplateError
 from edgepart.frameworks.onnx.part import Part
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 from edgepart.graph import Tensor
 from edgepart.graph.sizes import evaluate_size
 

@@ -24,7 +24,7 @@ from edgepart.errors import ExportError, FileError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.runtimes.onnx_control_flow import show_reads, sort
 from edgepart.frameworks.signature import Signature
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 
 #: Left in single precision besides the operations that know no other: half precision overflows beyond 65504, which
 #: powers, exponentials and sums reach first (torch.autocast leaves out the same).

@@ -14,7 +14,7 @@ from edgepart.errors import ExportError, FileError, MissingExtra
 from edgepart.frameworks.base import Arrays, Part
 from edgepart.frameworks.runtimes.base import Precision, SignedArtefact
 from edgepart.frameworks.signature import Signature, array_dtype
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 
 _SIGNATURE = "serving_default"
 

@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.fx.node import map_arg
 
 from edgepart.errors import CaptureError
-from edgepart.frameworks.silence import quiet
+from edgepart.silence import quiet
 from edgepart.frameworks.torch.inplace import NotFunctional, make_functional
 
 #: torch's checks of what it assumed while tracing; a part runs at any batch size and does without

@@ -14,7 +14,7 @@ import torch
 from edgepart.errors import MissingExtra, ModelError
 from edgepart.files import read_json
 from edgepart.frameworks.model import LoadedModel
-from edgepart.frameworks.silence import quiet, silence
+from edgepart.silence import quiet, silence
 
 #: of texts, where the tokenizer's configuration names none
 _MAX_LENGTH = 128

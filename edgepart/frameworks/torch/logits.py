@@ -24,7 +24,7 @@ _LEAST, _MOST = 1e-37, 1 - 2.0**-24
 class Logits:
     """What makes the logits (batch, C) of the tensor that a slice gives for the network's first output.
 
-    They come from what goes into the last softmax or sigmoid, exact where a probability is nearly 1: the slice is
+    They are what goes into the last softmax or sigmoid, exact where a probability is nearly 0 or 1: the slice is
     changed to return that. Only where an earlier slice has made the output are they calculated back.
 
     Attributes:
@@ -32,7 +32,7 @@ class Logits:
     """
 
     def __init__(self, graph: Graph, ending: Ending, part: Part) -> None:
-        self._single, self.ending, self._log = is_single(graph), ending, False
+        self._single, self.ending = is_single(graph), ending
         node = _activation(part, graph)
         if node is not None and operation(node) == ending != "":
             module, returned = _graph_of(part), _returns(part)
@@ -41,13 +41,11 @@ class Logits:
             returned.args = (tuple(made),)
             module.graph.eliminate_dead_code()
             module.recompile()
-            self.ending, self._log = "", ending == "softmax"
+            self.ending = ""
 
     def __call__(self, value: torch.Tensor) -> torch.Tensor:
         """(batch, C), from the tensor in single precision."""
-        if self._log:
-            value = value.log_softmax(-1)
-        elif self.ending == "softmax":
+        if self.ending == "softmax":
             value = value.clamp(min=_LEAST).log()
         elif self.ending == "sigmoid":
             value = value.clamp(_LEAST, _MOST).logit()

@@ -19,7 +19,7 @@ from edgepart.errors import ExportError, FileError, MissingExtra
 from edgepart.files import atomic_file, require_parent
 from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.signature import Signature
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 from edgepart.frameworks.torch.arrays import dtype_name
 from edgepart.frameworks.torch.trace import (
     lacking,

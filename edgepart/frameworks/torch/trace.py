@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 from edgepart.errors import ExportError
 from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.signature import Signature
-from edgepart.frameworks.silence import silence
+from edgepart.silence import silence
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.explain import is_fixed
 

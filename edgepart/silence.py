@@ -1,4 +1,4 @@
-"""Frameworks log, warn and print about what is then raised or does not matter: nothing of it reaches the user.
+"""Frameworks and solvers log, warn and print about what is then raised or does not matter: nothing of it reaches the user.
 
 ``quiet`` is for what only speaks through Python, ``silence`` also for C++ that writes to the terminal past it.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import io
 import logging
@@ -124,3 +125,6 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # None, closed or broken
             stream.flush()
+    # what C has written to a pipe waits in a buffer of its own
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # not on every system
+        ctypes.CDLL(None).fflush(None)

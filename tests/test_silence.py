@@ -4,13 +4,14 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
 import sys
 import threading
 import warnings
 
 import pytest
 
-from edgepart.frameworks.silence import quiet, silence, silent_import
+from edgepart.silence import quiet, silence, silent_import
 
 
 def shout(word):
@@ -31,6 +32,21 @@ def test_inside_and_after(capfd, caplog):
     logging.getLogger("edgepart.tests").error("after")
     assert capfd.readouterr() == ("after on 1\n", "after on 2\n")
     assert [record.message for record in caplog.records] == ["after"]
+
+
+def test_what_c_keeps_in_its_buffer(tmp_path):
+    """As a solver's printf, in a process whose stdout is a pipe."""
+    script = """
+import ctypes, os
+from edgepart.silence import silence
+libc = ctypes.CDLL(None)
+libc.printf(b"before ")
+with silence():
+    libc.printf(b"inside ")
+libc.printf(b"after")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "before after"
 
 
 def test_streams_of_python_that_end_elsewhere():
