@@ -72,7 +72,8 @@ placement is the best for a sample that takes no exit, and exits are put into it
 
 - `--exits-of BUNDLE`, the exits of a bundle, and the share of its validation data that leaves at each (`--strategy`,
   `--threshold`), or
-- `--leave 30%`, exits by the rule of `--exits`, with that share of those who come to one *assumed* to leave there,
+- `--leave 30%`, exits by the rule of `--exits` over the whole network, with that share of those who come to one
+  *assumed* to leave there,
 
 every layer, head and transfer is weighted with the share of the samples that comes to it, and the placement is the best
 for all samples together. Exits stay local to their part. The plan says which shares were recorded and which assumed.

@@ -23,7 +23,9 @@ def amount(value: float, unit: str) -> str:
         return size(value)
     if unit == "J":
         return _scaled(value, ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")), zero="0 J")
-    return f"{significant(value) if value else '0'} {unit}".rstrip()
+    if not unit:
+        return f"{value:g}"
+    return f"{significant(value) if value else '0'} {unit}"
 
 
 def dimensions(sizes: Iterable[object]) -> str:

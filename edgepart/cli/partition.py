@@ -19,8 +19,7 @@ from edgepart.cli.output import (
     print_json,
     print_table,
 )
-from edgepart.cli.what_if import answer as answer_what_if
-from edgepart.cli.what_if import options as what_if_options
+from edgepart.cli.what_if_options import options as what_if_options
 from edgepart.errors import EdgepartError
 from edgepart.hardware import Profile
 from edgepart.partitioning import FINAL, ExitShare, Partitioner, Plan, TierPlan, partition
@@ -68,7 +67,7 @@ from edgepart.units import amount, percent, seconds, significant, size
 @click.option("--deployment", default="split", show_default=True, help="split or nested.")
 @click.option("--split-after", multiple=True, metavar="TIER=MODULE", help="A boundary by hand.")
 @click.option("--exits", default="linear", show_default=True, help="linear, pareto or none.")
-@click.option("--exits-per-part", default=3, show_default=True, help="The most exits in one part.")
+@click.option("--exits-per-part", default=3, show_default=True, help="The most in one part; with --leave, in all.")
 @click.option("--exit-after", multiple=True, metavar="MODULE", help="An exit by hand.")
 @click.option("--leave", metavar="SHARE", help="Assume that this share leaves at every exit it comes to, as 30%.")
 @click.option(
@@ -144,6 +143,8 @@ def command(
     }
     shares = _exit_shares(leave, exits_of, strategy, threshold)
     if what_if or traces:
+        from edgepart.cli.what_if import answer as answer_what_if
+
         problem = make_problem(measured, places, parse_pairs("--link", links), **stated)
         if shares is not None:
             problem = with_exits(problem, shares, exits, exits_per_part, head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from edgepart.partitioning.switching import PlanSet, Switching, under_trace
 from edgepart.partitioning.what_if import Candidate, WhatIf, what_if
 from edgepart.units import amount, percent, seconds, significant, size
 
-WHAT_IF = "How the best plan changes over a range, as link.mobile:edge.bandwidth=1..100Mbps."
-UNDER_TRACE = "The best few plans to switch between while a link's bandwidth follows a recorded one."
 #: tensors of a cut that are named
 _NAMED = 2
 #: places along a piece at which it is drawn
@@ -39,24 +37,6 @@ _METHODS = {
     "steps": "steps exact",
     "samples": "sampled: what lies between two values is not known",
 }
-
-
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--what-if", "what_if", multiple=True, metavar="NAME=LOW..HIGH", help=WHAT_IF),
-    click.option("--under-trace", "traces", multiple=True, metavar="LOWER:UPPER=FILE[#TRACE]", help=UNDER_TRACE),
-    click.option("--most-plans", default=3, show_default=True, type=click.IntRange(1), help="Plans to switch between."),
-    click.option(
-        "--outage-below", default=None, metavar="RATE", help="Lower rates of a trace count as none, as 10kbps."
-    ),
-    click.option("--plot", default=None, type=click.Path(path_type=Path), help="Draw the --what-if (.png or .svg)."),
-)
-
-
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of :func:`answer` to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def answer(

@@ -6,7 +6,7 @@ import itertools
 from functools import cached_property
 from typing import ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.files import Document, Record
@@ -45,6 +45,8 @@ class PlannedExit(Record):
     head_bytes: int = Field(default=0, ge=0)
     #: of all samples, those that leave neither here nor before, where the plan was made for such shares
     going_on: float | None = Field(default=None, ge=0, le=1)
+    #: of the dispatch strategy, where the plan was chosen with one (``partition --pareto``)
+    threshold: float | None = None
 
 
 class TierPlan(Record):
@@ -86,7 +88,7 @@ class Proof(Record):
     status: Literal["optimal", "bound", "rule", "by hand"]
     method: str
     #: lower bound on the objective, in its unit; None for rules and by hand
-    bound: float | None = None
+    bound: float | None = Field(default=None, validation_alias=AliasChoices("bound", "bound_s"))  # its first name
     #: (objective - bound) / objective
     gap: float | None = None
 
@@ -189,6 +191,19 @@ class Plan(Document):
                 f"the plan was made for the network '{self.network}' ({self.fingerprint}), not for '{graph.name}' "
                 f"({graph.fingerprint}): run 'edgepart profile' and 'edgepart partition' on this network"
             )
+
+    def require_exit_names(self, graph: Graph) -> None:
+        """Check that no exit is called like a tensor that a part or a stage is given, beside which its logits stand.
+
+        Raises:
+            PlanError: one is.
+        """
+        stops = [self.exit_boundary(graph, point) for point in self.exits]
+        stops += [self.tier_boundary(graph, tier.name) for tier in self.tiers if tier.layers]
+        crossing = {*graph.inputs, *(name for stop in stops for name in stop.tensors if name not in graph.outputs)}
+        for name in crossing.intersection(self.exit_names):
+            advice = "split the network elsewhere, or rename that layer" if name == FINAL else "give it another name"
+            raise PlanError(f"the exit '{name}' is called like a tensor that crosses between parts or exits: {advice}")
 
     def tier_boundary(self, graph: Graph, tier: str) -> Boundary:
         """Everything that has run once ``tier`` is done with its part."""

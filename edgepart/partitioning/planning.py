@@ -76,8 +76,8 @@ def partition(
         exit_after: exits by hand instead: modules to exit after, or exit name → module
         split_after: boundaries by hand: tier → last module, for every tier but the last
         exit_shares: exits, and the share of the samples that go on past each (from a bundle:
-            :func:`edgepart.exit_shares`); or one number: exits by the rule over the whole network, at most
-            ``exits_per_part`` a tier, and that share of those who come to one assumed to leave there
+            :func:`edgepart.exit_shares`); or one number: ``exits_per_part`` exits by the rule over the whole network,
+            and that share of those who come to one assumed to leave there
         head: template for all heads; None leaves the choice to ``build``
 
     Raises:
@@ -133,10 +133,7 @@ def with_exits(
     """
     if not isinstance(exit_shares, int | float):
         return replace(problem, exits=tuple(exit_shares))
-    count = exits_per_part * len(problem.tiers)
-    most = {f"{tier.name}.exits": float(exits_per_part) for tier in problem.tiers}
-    known = assumed_exits(problem, rule, count, exit_shares, head)
-    return replace(problem, exits=known, limits={**most, **problem.limits})
+    return replace(problem, exits=assumed_exits(problem, rule, exits_per_part, exit_shares, head))
 
 
 def make_plan(
@@ -152,14 +149,16 @@ def make_plan(
 
     Raises:
         InfeasiblePlan: the placement violates a limit or another constraint (rules and hands know nothing of them).
-        PlanError: an exit cannot sit where it is asked for.
+        PlanError: an exit cannot sit where it is asked for, or is called like a tensor that crosses.
     """
     _require_allowed(problem, solved.tier_of)
     if problem.exits or wanted is None:
         planned = plan_known_exits(problem, solved.tier_of)
     else:
         planned = plan_exits(problem, solved.tier_of, wanted, head)
-    return _plan(problem, solved.tier_of, planned, solved.proof, runtime, shares)
+    plan = _plan(problem, solved.tier_of, planned, solved.proof, runtime, shares)
+    plan.require_exit_names(problem.graph)
+    return plan
 
 
 def _partitioner(method: str | Partitioner | None, split_after: Mapping[str, str] | None) -> Partitioner:

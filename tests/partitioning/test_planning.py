@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_profiles import encoder_graph, encoder_profile
+from sample_profiles import chain_profile, encoder_graph, encoder_profile
 
 from edgepart.errors import EdgepartError, InfeasiblePlan, PlanError, UnknownName
 from edgepart.hardware import Device, Link
@@ -223,3 +223,16 @@ def test_what_is_wrong_is_said(settings: dict[str, Any], error: type[EdgepartErr
         plan(**settings)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_exit_called_like_a_tensor_that_crosses_is_told_before_anything_is_built() -> None:
+    """One inside a part is nobody's business."""
+    names = {"first": 1e-3, "final": 1e-3, "third": 1e-3, "last": 1e-3}
+    profile = chain_profile(names, [(i, i + 1, 1e-3) for i in range(4)], MEASURED)
+    given = {"profile": profile, "tiers": {"edge": "this", "cloud": "this"}, "links": {"edge:cloud": "wifi"}}
+    inside = plan(**given, split_after={"edge": "third"}, exit_after=["first"])
+    assert inside.exit_names == ("edge-1", "final")
+    with pytest.raises(PlanError, match="exit 'final' is called like a tensor that crosses .* rename that layer"):
+        plan(**given, split_after={"edge": "final"})
+    with pytest.raises(PlanError, match="exit 'third' is called like a tensor that crosses .* give it another name"):
+        plan(**given, split_after={"edge": "third"}, exit_after={"third": "first"})

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgepart.cli.what_if import answer, letter, options, plot_what_if, show_switching, show_what_if
+from edgepart.cli.what_if import answer, letter, plot_what_if, show_switching, show_what_if
+from edgepart.cli.what_if_options import options
 from edgepart.errors import EdgepartError, FileError
 from edgepart.hardware.bandwidth_trace import BandwidthTrace
 from edgepart.partitioning.exhaustive import Exhaustive
