@@ -60,6 +60,10 @@ class ProfileError(EdgepartError):
     """A profile that cannot be made, or does not belong to the network at hand."""
 
 
+class MeasurementError(EdgepartError):
+    """A link or a running part that cannot be measured: nobody answers, a process ended, cores that do not exist."""
+
+
 class PlanError(EdgepartError):
     """A plan that contradicts itself, its profile or its network."""
 

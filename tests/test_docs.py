@@ -42,7 +42,7 @@ def shown_commands(page):
                 yield line, words[1:]
 
 
-@pytest.mark.parametrize("page", ["cli", "results", "matrix", "placement", "precision", "zoo"])
+@pytest.mark.parametrize("page", ["cli", "devices", "results", "matrix", "placement", "precision", "predicted", "zoo"])
 def test_a_generated_page_is_current(page):
     current = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     script = ROOT / "docs" / f"generate_{page}.py"

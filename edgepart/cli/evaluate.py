@@ -5,10 +5,18 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgepart.cli.measure import (
+    MEASURING,
+    REPLAYING,
+    chosen_output,
+    measure_bundle,
+    measure_options,
+    refuse_others,
+)
 from edgepart.cli.output import json_option, note, print_json, print_table
 from edgepart.errors import EdgepartError
 from edgepart.units import percent
@@ -45,8 +53,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="The folder to write.",
 )
+@measure_options
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     bundle: Path,
     data: str | None,
     trace: Path | None,
@@ -57,14 +69,27 @@ def command(
     batch_size: int,
     threads: int | None,
     output: Path,
+    measure: bool,
     as_json: bool,
+    **measuring: Any,
 ) -> None:
     """Measure accuracy and cost of dispatch strategies.
 
     Runs the BUNDLE's parts over labelled data, chooses every strategy's settings on the bundle's validation data and
     reports what they give on yours, with curves, in OUTPUT/report.html and OUTPUT/report.json. The recording is
     kept in OUTPUT/trace.safetensors: --trace replays other strategies, costs or thresholds from it at once.
+
+    With --measure it runs the parts as one process a tier on this machine instead, one sample after another (of --data,
+    or made up), and holds latency, memory and bytes against what was predicted. Samples take the full path, or leave at
+    the confidence that --thresholds names.
     """
+    if measure:
+        refuse_others(context, REPLAYING, "has no part in --measure: leave it out")
+        wanted = _numbers(thresholds) if thresholds is not None else ()
+        folder = chosen_output(context, output, "measured")
+        measure_bundle(bundle, data, folder, measuring, wanted, threads, as_json)
+        return
+    refuse_others(context, MEASURING, "belongs to --measure: give that too, or leave it out")
     from edgepart.evaluation.evaluate import evaluate
     from edgepart.evaluation.evaluate_traces import THRESHOLDS
     from edgepart.evaluation.report_page import headline

@@ -9,16 +9,19 @@ from edgepart.hardware.catalogue import THIS
 from edgepart.hardware.device import Device
 from edgepart.hardware.link import Link
 from edgepart.hardware.price import DimecPrice, ServerlessPrice
-from edgepart.hardware.profile import LayerProfile, Load, Measurement, Profile, Segment
+from edgepart.hardware.profile import Cut, LayerProfile, Load, Measurement, PartLatency, PartMemory, Profile, Segment
 
 __all__ = [
     "THIS",
+    "Cut",
     "Device",
     "DimecPrice",
     "LayerProfile",
     "Link",
     "Load",
     "Measurement",
+    "PartLatency",
+    "PartMemory",
     "Profile",
     "Segment",
     "ServerlessPrice",

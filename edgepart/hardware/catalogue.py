@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edgepart import resources
 from edgepart.errors import FileError
-from edgepart.files import explain
+from edgepart.files import explain, write_text
 from edgepart.hardware.device import Device
 from edgepart.hardware.link import Link
 from edgepart.hardware.price import DimecPrice, Price, ServerlessPrice
@@ -53,6 +53,16 @@ def price(name: str) -> ServerlessPrice | DimecPrice:
     path = resources.find("profiles/prices", ".yaml", name, "price")
     loaded: ServerlessPrice | DimecPrice = _load(path, TypeAdapter(Price))
     return loaded
+
+
+def write_device(path: str | Path, device: Device) -> None:
+    """Write a device's YAML file, atomically; its name is the file's.
+
+    Raises:
+        FileError: the folder is missing or the disk is full.
+    """
+    fields = device.model_dump(exclude={"name"}, exclude_none=True, exclude_defaults=True)
+    write_text(path, yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _load(path: Path, adapter: TypeAdapter[Any]) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepart.files import Record
 
@@ -19,6 +19,10 @@ class Device(Record):
     networks (MobileNetV2, SqueezeNet, ResNet-50), of multiply-accumulates of the whole network / its latency. The same
     networks everywhere make the rates of two devices comparable, which is all they are for (``hardware/scaling.py``);
     runtime and arithmetic stand in ``facts``. Where ``basis`` is ``data-sheet``, ``note`` says what it is instead.
+
+    A device may state its roofline: ``peak_macs_per_s``, ``memory_bytes_per_s`` and ``call_overhead_s``, from a data
+    sheet or from ``edgepart profile --calibrate``. Then the latency of a network there is computed from its graph
+    (``hardware/roofline.py``), and ``macs_per_s``, which may be left out (the peak), is for exit heads only.
     """
 
     name: str
@@ -26,7 +30,12 @@ class Device(Record):
     #: where it usually stands
     tier: Literal["mobile", "edge", "cloud"]
     memory_bytes: int = Field(gt=0)
-    macs_per_s: float = Field(gt=0)
+    macs_per_s: float = Field(gt=0, allow_inf_nan=False)
+    #: multiply-accumulates per second at most, and bytes per second between the memory and the processor
+    peak_macs_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_bytes_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    #: seconds that every layer takes on top
+    call_overhead_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     cores: int = Field(gt=0)
     #: power drawn while it computes, above idle, in watts
     power_w: float | None = Field(default=None, gt=0)
@@ -36,3 +45,25 @@ class Device(Record):
     note: str = ""
     #: facts about the machine that was measured (processor, operating system …)
     facts: dict[str, str | int | float] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_from_peak(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("macs_per_s") is None and value.get("peak_macs_per_s") is not None:
+            return value | {"macs_per_s": value["peak_macs_per_s"]}
+        return value
+
+    @model_validator(mode="after")
+    def _whole_roofline(self) -> Self:
+        given = (self.peak_macs_per_s, self.memory_bytes_per_s, self.call_overhead_s)
+        if given != (None, None, None) and None in given[:2]:
+            missing = "peak_macs_per_s" if self.peak_macs_per_s is None else "memory_bytes_per_s"
+            raise ValueError(
+                f"a roofline needs peak_macs_per_s and memory_bytes_per_s: add {missing} or leave the others out"
+            )
+        return self
+
+    @property
+    def is_analytic(self) -> bool:
+        """Whether latencies there are computed from its roofline."""
+        return self.peak_macs_per_s is not None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,11 +17,14 @@ from edgepart.files import write_json
 from edgepart.frameworks import Framework, Program, framework_of
 from edgepart.frameworks.runtimes import require_runtime
 from edgepart.graph import Graph, peak_activation_bytes
-from edgepart.hardware import THIS, LayerProfile, Load, Measurement, Profile, Segment, catalogue
-from edgepart.profiling.machine import LoadSampler, this_device
+from edgepart.hardware import THIS, Cut, LayerProfile, Load, Measurement, PartMemory, Profile, Segment, catalogue
+from edgepart.profiling import memory
+from edgepart.profiling.machine import KEEP_MEMORY, LoadSampler, this_device
 from edgepart.progress import progress
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+#: per cent of the progress bar that timing takes; the rest is for memory
+_UNTIL_MEMORY = 95
 
 
 def profile(
@@ -79,8 +82,14 @@ def measure(
         program.save(folder / "program")
         request = {"framework": framework.name, "runtime": runtime, "threads": threads, "quick": quick}
         write_json(folder / "request.json", request)
-        result, load = _run_worker(folder, program.graph.name, threads)
-    return _assemble(program.graph, runtime or framework.runtime, threads, result, load)
+        environment = os.environ | {variable: str(threads) for variable in _THREAD_VARIABLES}
+        with progress(f"measuring {program.graph.name}", total=100) as advance:
+            result, load = _run_worker(folder, program.graph.name, environment | KEEP_MEMORY, advance)
+            used, note = _run_memory(folder, environment)
+            advance(100 - _UNTIL_MEMORY)
+    return _assemble(program.graph, runtime or framework.runtime, threads, result, load).model_copy(
+        update={"memory": _memory(program.graph, used), "memory_note": note}
+    )
 
 
 def require_this(device: str) -> None:
@@ -99,10 +108,44 @@ def require_this(device: str) -> None:
         )
 
 
-def _run_worker(folder: Path, network: str, threads: int) -> tuple[dict[str, Any], Load]:
-    environment = os.environ | {variable: str(threads) for variable in _THREAD_VARIABLES}
+def _command(module: str, folder: Path) -> list[str]:
     # -P: no file of the current folder is taken for a module
-    command = [sys.executable, "-P", "-m", "edgepart.profiling.worker", str(folder)]
+    return [sys.executable, "-P", "-m", module, str(folder)]
+
+
+def _run_memory(folder: Path, environment: Mapping[str, str]) -> tuple[list[dict[str, int]], str]:
+    """Memory of the parts that the worker left, and why there is none: that does not make a profile useless."""
+    if not memory.can_measure():
+        return [], "not measured: this system does not count the most memory of a process (/proc/self/clear_refs)"
+    command = _command("edgepart.profiling.memory", folder)
+    done = subprocess.run(
+        command, env={**environment, **memory.ENVIRONMENT}, capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        return [], f"not measured: {lines[-1] if lines else f'its process ended with code {done.returncode}'}"
+    found: list[dict[str, int]] = json.loads(done.stdout)
+    return found, ""
+
+
+def _memory(graph: Graph, used: list[dict[str, int]]) -> tuple[PartMemory, ...]:
+    found = []
+    for part in used:
+        names = [layer.name for layer in graph.layers[part["start"] : part["stop"]]]
+        found.append(
+            PartMemory(
+                **part,
+                parameter_bytes=graph.parameter_bytes(names),
+                predicted_activation_bytes=peak_activation_bytes(graph, names),
+            )
+        )
+    return tuple(found)
+
+
+def _run_worker(
+    folder: Path, network: str, environment: Mapping[str, str], advance: Callable[[int], None]
+) -> tuple[dict[str, Any], Load]:
+    command = _command("edgepart.profiling.worker", folder)
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
         subprocess.Popen(
@@ -111,8 +154,7 @@ def _run_worker(folder: Path, network: str, threads: int) -> tuple[dict[str, Any
     ):
         sampler = LoadSampler(worker.pid)
         try:
-            with progress(f"measuring {network}", total=100) as advance:
-                result = _follow(worker.stdout, network, advance) if worker.stdout else None
+            result = _follow(worker.stdout, network, advance) if worker.stdout else None
             worker.wait()
         finally:
             worker.kill()
@@ -131,8 +173,9 @@ def _follow(events: IO[str], network: str, advance: Callable[[int], None]) -> di
             return event
         if event["event"] == "error":
             raise ProfileError(f"'{network}' cannot be measured: {event['message']}")
-        advance(int(100 * event["done"]) - shown)
-        shown = int(100 * event["done"])
+        reached = int(_UNTIL_MEMORY * event["done"])
+        advance(reached - shown)
+        shown = reached
     return None
 
 
@@ -187,4 +230,5 @@ def _assemble(graph: Graph, runtime: str, threads: int, result: dict[str, Any], 
         segments=tuple(segments),
         end_to_end=end_to_end,
         machine_load=load,
+        cuts=tuple(Cut.model_validate(cut) for cut in result["cuts"]),
     )

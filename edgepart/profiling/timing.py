@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgepart.hardware import Measurement
 
@@ -22,6 +22,9 @@ class Effort:
 
     ``runs`` are made in any case. Then it goes on until the standard errors of the medians sum to less than
     ``precision`` of the sum of the medians, or ``budget_s`` seconds are spent, or ``most_runs`` made.
+
+    ``in_a_row`` above 1: a call is run once and then timed so many times before the next one's turn, with caches as it
+    leaves them itself: as a part that is alone in its process.
     """
 
     runs: int = 10
@@ -29,6 +32,17 @@ class Effort:
     precision: float = 0.005
     budget_s: float = 20.0
     warm_up: int = 3
+    in_a_row: int = 1
+
+    @property
+    def least_calls(self) -> int:
+        """How often each call is run at least, timed or not."""
+        turns = -(-self.runs // self.in_a_row)
+        return self.warm_up + turns * (self.in_a_row + (self.in_a_row > 1))
+
+    def at_most(self, runs: int) -> Effort:
+        """The same with fewer runs at most, though never below the least number."""
+        return replace(self, most_runs=max(self.runs, min(self.most_runs, runs)))
 
 
 #: for a first impression
@@ -44,7 +58,8 @@ def time_in_turn(
     """Time every call once, then all of them again, and so on.
 
     What comes after one another in the network runs after one another here, so that caches are in the state in which
-    the network leaves them, and drift (heat, other load) hits all alike. Garbage is not collected meanwhile.
+    the network leaves them (unless ``effort.in_a_row``), and drift (heat, other load) hits all alike. Garbage is not
+    collected meanwhile.
 
     Args:
         progress: told which share of the work is done
@@ -57,9 +72,12 @@ def time_in_turn(
         start = clock()
         while not _enough(times, effort, clock() - start):
             for call, taken in zip(calls, times, strict=True):
-                before = clock()
-                call()
-                taken.append(clock() - before)
+                if effort.in_a_row > 1:
+                    call()
+                for _ in range(effort.in_a_row):
+                    before = clock()
+                    call()
+                    taken.append(clock() - before)
             progress(_share_done(len(times[0]) / effort.runs, (clock() - start) / effort.budget_s))
     progress(1.0)
     return [summarise(taken) for taken in times]

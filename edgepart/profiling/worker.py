@@ -6,33 +6,44 @@ It reads ``request.json`` and the saved program from the folder and writes one J
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
+import shutil
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgepart.errors import EdgepartError
-from edgepart.files import read_json
+from edgepart.files import read_json, write_arrays, write_json
 from edgepart.frameworks import Framework, Part, Program, framework
 from edgepart.frameworks.runtimes import runtime
-from edgepart.graph import Graph
 from edgepart.hardware import Measurement
-from edgepart.profiling.segments import edges, segments
+from edgepart.profiling.memory import REQUEST
+from edgepart.profiling.pieces import (
+    PASSES_PER_LAYER,
+    Values,
+    measure_cuts,
+    measure_layers,
+    measure_segments,
+    spent_s,
+    spread,
+)
 from edgepart.profiling.timing import QUICK, Effort, time_in_turn
 
-Values = dict[str, NDArray[np.generic]]
-#: the share of the progress bar that each stage takes: reference networks, segments, layers
-_STAGES = (0.1, 0.5, 0.4)
+#: the share of the progress bar that each stage takes: reference networks, segments, layers, cuts
+_STAGES = (0.05, 0.3, 0.2, 0.45)
 #: the rate only has to be good to some per cent: what it is used for is an estimate
 _REFERENCE = Effort(runs=5, precision=0.02, budget_s=3.0, warm_up=1)
+#: the whole beside the artefact of the whole
+_WHOLE = Effort(runs=16, most_runs=100, precision=0.005, budget_s=3.0, warm_up=1, in_a_row=2)
+_QUICK_WHOLE = Effort(runs=10, precision=0.02, budget_s=0.5, warm_up=1, in_a_row=2)
+#: of each cut; the budget is for writing and running the parts of all of them
+_CUTS = Effort(runs=8, most_runs=24, precision=0.01, budget_s=60.0, warm_up=0, in_a_row=2)
+_QUICK_CUTS = Effort(runs=4, most_runs=8, precision=0.05, budget_s=1.5, warm_up=0, in_a_row=2)
 
 
 def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
@@ -40,7 +51,8 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     request = read_json(folder / "request.json")
     native = framework(request["framework"])
     native.set_threads(request["threads"])
-    deployed = Deployed(request["runtime"], request["threads"], folder) if request["runtime"] else None
+    deployed = Deployed(request["runtime"] or native.runtime, request["threads"], folder)
+    runner = deployed.runner if request["runtime"] else _own_runner
     program = native.open_program(folder / "program")
     effort = QUICK if request["quick"] else Effort()
     # What the framework has made so far stays; looking through it at every collection takes longer than measuring.
@@ -53,23 +65,43 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
 
     tell({"event": "progress", "done": 0.0})
     rate = reference_rate(native, stage(0))
-    pieces, end_to_end = measure_segments(program, effort, stage(1), deployed.runner if deployed else _own_runner)
+    pieces, whole = measure_segments(program, effort, stage(1), runner)
     layers = measure_layers(program, [piece.inputs for piece in pieces], effort, stage(2))
     for piece in pieces:
         if piece.stop - piece.start == 1:
             layers[piece.start] = piece.latency
-    if deployed:
+    layers_s = _scaled([layers[position].median_s for position in range(len(layers))], whole.median_s)
+    segments_s = [piece.latency for piece in pieces]
+    left_s = PASSES_PER_LAYER * len(layers) * whole.median_s - spent_s([*layers.values(), *segments_s, whole], effort)
+    effort_of_cuts = _QUICK_CUTS if request["quick"] else _CUTS
+    cuts = measure_cuts(program, layers_s, effort_of_cuts, left_s, stage(3), runner)
+
+    timed = _QUICK_WHOLE if request["quick"] else _WHOLE
+    path = deployed.write(program.slice(None, None))
+    example = dict(program.example())
+    own, artefact = time_in_turn([program.slice(None, None).runner(example), deployed.open(path, example)], timed)
+    if request["runtime"]:
         # The reference networks are the framework's own: how much faster this network is says how much they would be.
-        whole = program.slice(None, None).runner(program.example())
-        rate *= time_in_turn([whole], _REFERENCE)[0].median_s / end_to_end.median_s
+        rate *= own.median_s / artefact.median_s
+    deployed.ask_for_memory(program, path, [] if request["quick"] else list(spread(layers_s, _crossing(program)))[:1])
+
+    # Pieces were timed in turn with the whole, those of the framework's own runtime without writing them: what they
+    # take of it, of what the artefact takes.
+    def told(latency: Measurement, beside: Measurement = whole) -> dict[str, Any]:
+        return latency.times(artefact.median_s / beside.median_s).model_dump()
+
     tell(
         {
             "event": "result",
             "macs_per_s": rate,
             "runtime_version": runtime(request["runtime"] or native.runtime).version(),
-            "end_to_end": end_to_end.model_dump(),
-            "segments": [[piece.start, piece.stop, piece.latency.model_dump()] for piece in pieces],
-            "layers": [layers[position].model_dump() for position in range(len(program.graph.layers))],
+            "end_to_end": artefact.model_dump(),
+            "segments": [[piece.start, piece.stop, told(piece.latency)] for piece in pieces],
+            "layers": [told(layers[position]) for position in range(len(program.graph.layers))],
+            "cuts": [
+                {"position": c.position, "before": told(c.before, c.whole), "after": told(c.after, c.whole)}
+                for c in cuts
+            ],
         }
     )
 
@@ -78,19 +110,62 @@ def _own_runner(part: Part, values: Values) -> Callable[[], object]:
     return part.runner(values)
 
 
+def _scaled(seconds: list[float], total: float) -> list[float]:
+    return [one * total / (sum(seconds) or 1.0) for one in seconds]
+
+
+def _crossing(program: Program) -> list[int]:
+    return [boundary.bytes for boundary in program.graph.boundaries()]
+
+
 class Deployed:
-    """Another runtime than the framework's own: parts are written for it, and what is timed is the artefact."""
+    """Parts written for a runtime, as they will be deployed."""
 
     def __init__(self, name: str, threads: int, folder: Path) -> None:
+        self._name, self._threads = name, threads
         self._runtime = runtime(name)
-        self._runtime.set_threads(threads)
         self._folder, self._count = folder, 0
 
-    def runner(self, part: Part, values: Values) -> Callable[[], object]:
+    def write(self, part: Part) -> Path:
+        """An artefact of the part."""
         self._count += 1
         path = self._folder / f"piece_{self._count}{self._runtime.suffix}"
         self._runtime.write(part, path)
+        return path
+
+    def open(self, path: Path, values: Values) -> Callable[[], object]:
+        """One inference of an artefact, to be timed."""
+        self._runtime.set_threads(self._threads)
         return self._runtime.open(path).runner(values)
+
+    def runner(self, part: Part, values: Values) -> Callable[[], object]:
+        """One inference of the part's artefact, whose files are let go: all pieces together are many networks."""
+        path = self.write(part)
+        call = self.open(path, values)
+        for file in self._folder.glob(f"{path.name}*"):
+            # where a file that is open cannot be removed, it goes with the folder
+            with contextlib.suppress(OSError):
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+        return call
+
+    def ask_for_memory(self, program: Program, whole: Path, positions: list[int]) -> None:
+        """Say which artefacts :mod:`edgepart.profiling.memory` is to run: the whole, and both sides of some cuts."""
+        boundaries, example = program.graph.boundaries(), dict(program.example())
+        count, parts = len(program.graph.layers), list[dict[str, Any]]()
+
+        def ask(start: int, stop: int, path: Path, values: Values) -> None:
+            given = path.with_name(f"{path.name}.values")
+            write_arrays(given, values, {})
+            parts.append({"start": start, "stop": stop, "file": path.name, "values": given.name})
+
+        for position in positions:
+            cut = boundaries[position - 1]
+            before, after = program.slice(None, cut), program.slice(cut, None)
+            crossing = example | before.run(example)
+            ask(0, position, self.write(before), {name: example[name] for name in before.inputs})
+            ask(position, count, self.write(after), {name: crossing[name] for name in after.inputs})
+        ask(0, count, whole, example)
+        write_json(self._folder / REQUEST, {"runtime": self._name, "threads": self._threads, "parts": parts})
 
 
 def reference_rate(native: Framework, progress: Callable[[float], None]) -> float:
@@ -100,76 +175,6 @@ def reference_rate(native: Framework, progress: Callable[[float], None]) -> floa
     return statistics.geometric_mean(
         macs / latency.median_s for (macs, _), latency in zip(networks.values(), found, strict=True)
     )
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A segment that was measured, and the values that entered it."""
-
-    start: int
-    stop: int
-    latency: Measurement
-    inputs: Values
-
-
-def measure_segments(
-    program: Program,
-    effort: Effort,
-    progress: Callable[[float], None],
-    runner: Callable[[Part, Values], Callable[[], object]],
-) -> tuple[list[Piece], Measurement]:
-    """Time all segments and the whole network in turn; every segment on the values that the ones before it make."""
-    places, boundaries = segments(program.graph), program.graph.boundaries()
-    values: Values = dict(program.example())
-    whole = runner(program.slice(None, None), values)
-    entered, calls = [], []
-    for start, stop in places:
-        part = program.slice(*edges(boundaries, start, stop))
-        values = _still_needed(program.graph, values, start)
-        entered.append(values)
-        calls.append(runner(part, values))
-        values = values | part.run(values)
-    *latencies, end_to_end = time_in_turn([*calls, whole], effort, progress)
-    pieces = [
-        Piece(start, stop, latency, inputs)
-        for (start, stop), latency, inputs in zip(places, latencies, entered, strict=True)
-    ]
-    return pieces, end_to_end
-
-
-def measure_layers(
-    program: Program, entering: list[Values], effort: Effort, progress: Callable[[float], None]
-) -> dict[int, Measurement]:
-    """Time every layer alone, those of one segment in turn; a segment of one layer has been timed already.
-
-    One segment at a time, because the parts own their weights: all layers at once would be the network a second time.
-    Half the effort is enough: layers only say how the time of their segment divides.
-    """
-    found: dict[int, Measurement] = {}
-    places, boundaries = segments(program.graph), program.graph.boundaries()
-    count = len(program.graph.layers)
-    for (start, stop), values in zip(places, entering, strict=True):
-        if stop - start > 1:
-            budget_s = effort.budget_s / 2 * (stop - start) / count
-            share = replace(effort, budget_s=budget_s, precision=2 * effort.precision)
-            calls = []
-            for position in range(start, stop):
-                part = program.slice(*edges(boundaries, position, position + 1))
-                values = _still_needed(program.graph, values, position)
-                calls.append(part.runner(values))
-                values = values | part.run(values)
-            found |= dict(zip(range(start, stop), time_in_turn(calls, share), strict=True))
-        progress(stop / count)
-    return found
-
-
-def _still_needed(graph: Graph, values: Values, position: int) -> Values:
-    """The values that a layer at or after ``position`` reads."""
-    return {
-        name: value
-        for name, value in values.items()
-        if any(graph.position[consumer] >= position for consumer in graph.tensor(name).consumers)
-    }
 
 
 if __name__ == "__main__":

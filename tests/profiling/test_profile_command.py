@@ -9,7 +9,7 @@ from edgepart.cli.main import main
 from edgepart.frameworks import model
 from edgepart.frameworks.model import LoadedModel
 from edgepart.graph import Graph, Layer, Tensor
-from edgepart.hardware import Device, LayerProfile, Load, Measurement, Profile, Segment
+from edgepart.hardware import Cut, Device, LayerProfile, Load, Measurement, PartMemory, Profile, Segment
 
 
 def measured(load=0.1, uncounted=()):
@@ -99,6 +99,7 @@ def test_the_table(asked, capsys):
         "activations, most at once 3 kB",
         "end to end 1 ms ± 50 µs (25 runs)",
         "sum of segments 1.1 ms (+10.0 %)",
+        "cuts none measured: parts are sums of their layers",
         "effective rate 25.0 GMAC/s over the reference networks",
         "load of other processes 0.1 cores on average, 0.2 at most",
         "",
@@ -120,6 +121,32 @@ def test_a_busy_machine_and_uncounted_operations_are_told(asked, capsys):
     assert "MACs not counted of        fold" in printed.out
 
 
+def test_cuts_and_memory_are_told(asked, capsys):
+    memory = PartMemory(start=0, stop=2, resident_bytes=60_000_000, peak_bytes=60_004_000, parameter_bytes=500_000,
+                        predicted_activation_bytes=3000)  # fmt: skip
+    before, after = (Measurement(median_s=one, spread_s=0, runs=8) for one in (8.5e-4, 2.5e-4))
+    asked(measured().model_copy(update={
+        "cuts": (Cut(position=1, before=before, after=after),),
+        "memory": (memory, memory.model_copy(update={"stop": 1, "peak_bytes": 60_001_000})),
+    }))  # fmt: skip
+    assert main(["profile", "net.py:make"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "cuts both sides of 1 of 1 measured" in lines
+    assert any(line.startswith("each part on top of its layers ") for line in lines)
+    assert "activations of the whole 4 kB measured, 3 kB predicted (+1 kB)" in lines
+    assert "activations of layers 1 to 1 1 kB measured, 3 kB predicted (-2 kB)" in lines
+    assert "the runtime itself 59.5 MB beyond parameters and activations" in lines
+
+
+def test_pieces_that_do_not_add_up_are_told_where_no_cut_corrects_them(asked, capsys):
+    whole = Measurement(median_s=5e-4, spread_s=0, runs=8)
+    asked(measured().model_copy(update={"end_to_end": whole, "memory_note": "not measured: no such file"}))
+    assert main(["profile", "net.py:make"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "No cuts were measured, and the pieces take much more than the whole" in said
+    assert "Memory was not measured: no such file." in said
+
+
 def test_json(asked, capsys):
     asked(measured(load=1.5))
     assert main(["profile", "net.py:make", "--json", "-o", "out.json"]) == 0
@@ -129,6 +156,7 @@ def test_json(asked, capsys):
     assert found["end_to_end"] == {"median_s": 1e-3, "spread_s": 1e-4, "runs": 25}
     assert found["segment_sum_difference"] == pytest.approx(0.1)
     assert found["machine_load"]["mean_cores"] == 1.5
+    assert (found["cuts"], found["part_overhead_s"], found["runtime_bytes"], found["memory"]) == (0, 0.0, None, [])
     assert found["file"] == "out.json"
     assert Profile.load("out.json") == measured(load=1.5)
 

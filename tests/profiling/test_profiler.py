@@ -10,7 +10,7 @@ from fake_framework import LAYERS, SEGMENTS, FakeFramework, FakeProgram, graph, 
 
 from edgepart.errors import ProfileError, UnknownName
 from edgepart.hardware import Profile
-from edgepart.profiling import profile, profiler, require_this
+from edgepart.profiling import memory, profile, profiler, require_this
 from edgepart.profiling.profiler import measure
 from edgepart.profiling.segments import edges, segments
 
@@ -47,7 +47,14 @@ def test_a_profile_holds_every_layer_and_segment(framework, tmp_path):
         assert one.activation_bytes == peak(one.start, one.stop)
     assert sum(one.parameter_bytes for one in measured.segments) == sum(graph().parameters.values())
     assert sum(one.parameter_bytes for one in measured.layers) == sum(graph().parameters.values())
-    assert sum(measured.layer_latency_s().values()) == pytest.approx(measured.segment_sum_s)
+    latency = measured.layer_latency_s()
+    assert sum(latency.values()) + measured.part_overhead_s == pytest.approx(measured.end_to_end.median_s)
+    assert all(cut.before.median_s > 0 and cut.after.median_s > 0 for cut in measured.cuts)
+    [whole] = measured.memory
+    assert (whole.start, whole.stop) == (0, len(LAYERS))
+    assert whole.peak_bytes >= whole.resident_bytes > 1e6
+    assert whole.predicted_activation_bytes == peak(0, len(LAYERS))
+    assert measured.runtime_bytes > 1e6
     assert 0 <= measured.machine_load.mean_cores <= measured.machine_load.maximum_cores
     device = measured.device
     assert (device.name, device.basis) == ("this", "measured")
@@ -86,6 +93,15 @@ def test_a_process_that_fails_is_one_sentence(framework, misbehaviour, message):
     with pytest.raises(ProfileError, match=message) as caught:
         measure(framework, FakeProgram(misbehaviour), quick=True)
     assert "\n" not in str(caught.value)
+
+
+def test_memory_that_cannot_be_measured_is_told_and_the_profile_stands(framework, monkeypatch):
+    found = measure(framework, FakeProgram("memory"), quick=True)
+    assert found.memory == ()
+    assert found.runtime_bytes is None
+    assert found.memory_note == "not measured: ValueError: the artefact cannot be opened twice"
+    monkeypatch.setattr(memory, "can_measure", lambda: False)
+    assert "does not count the most memory" in measure(framework, FakeProgram(), quick=True).memory_note
 
 
 def test_a_framework_that_the_process_lacks_is_named(tmp_path):

@@ -1,0 +1,243 @@
+"""Running a bundle's parts as processes: predicted against measured where both are known, and processes that fail."""
+
+import os
+import time
+
+import fake_bundle
+import numpy as np
+import psutil
+import pytest
+from fake_bundle import LINK, SENT_BYTES, SLEEPS, TIERS, installed, plan, profile, write_bundle
+
+from edgepart.data import Dataset
+from edgepart.errors import EdgepartError, MeasurementError, PlanError, UnknownName
+from edgepart.measuring import Measured, measure_bundle, processes
+from edgepart.measuring.measured import Comparison
+from edgepart.testing.hardware import example_device, example_link
+
+#: that sleeping, sockets and a busy machine may add to what is predicted, in relation to it and in seconds
+SLACK, SLACK_S = 1.6, 0.02
+
+
+@pytest.fixture(autouse=True)
+def sleepy(tmp_path, monkeypatch, request):
+    """The runtime of the fake bundle; memory is measured only where a test asks for it, since it takes a second."""
+    installed(tmp_path, monkeypatch)
+    if "memory" not in request.fixturenames:
+        monkeypatch.setattr("edgepart.measuring.measure.can_measure", lambda: False)
+    yield
+    fake_bundle.plugins._entries.cache_clear()
+
+
+@pytest.fixture
+def memory():
+    """Ask for memory to be measured."""
+
+
+def bundle(tmp_path, deployment="split", device=None, **what):
+    return write_bundle(tmp_path / "bundle", plan(deployment, device), **what)
+
+
+def near(comparison, predicted):
+    """Whether the prediction is the one expected, and the measurement not far above it."""
+    assert comparison.predicted == pytest.approx(predicted)
+    median = comparison.measured.median
+    assert 0.98 * predicted <= median <= SLACK * predicted + SLACK_S
+    assert comparison.error == pytest.approx((predicted - median) / median)
+    assert comparison.measured.lower <= median <= comparison.measured.upper
+    return True
+
+
+def children():
+    return [
+        each for each in psutil.Process().children(recursive=True) if "edgepart.measuring" in " ".join(each.cmdline())
+    ]
+
+
+def test_everything_is_compared_on_shaped_links(tmp_path, memory):
+    cores = sorted(os.sched_getaffinity(0))[:1]
+    found = measure_bundle(bundle(tmp_path), runs=4, shaped=True, pin_cores={"edge": cores})
+    assert [part.tier for part in found.parts] == list(TIERS.values())
+    for part, (layer, tier) in zip(found.parts, TIERS.items(), strict=True):
+        assert near(part.compute_s, SLEEPS[layer]), tier
+        assert near(part.alone_s, SLEEPS[layer]), tier
+        assert part.compute_s.measured.runs == part.alone_s.measured.runs == 4
+        assert (part.runtime, part.basis) == ("sleepy", "plan")
+        # 4 MB are held; the process itself is many times that
+        assert 0.7 < part.memory_bytes.predicted / part.memory_bytes.measured.median < 1.4
+        assert part.runtime_bytes > 10_000_000
+    assert [part.cores for part in found.parts] == [None, tuple(cores), None]
+    for hop in found.hops:
+        assert hop.link == "slow"
+        assert near(hop.transfer_s, LINK.transfer_s(SENT_BYTES))
+        assert hop.sent_bytes.predicted == SENT_BYTES
+        assert SENT_BYTES < hop.sent_bytes.measured.median < SENT_BYTES + 1000
+    assert near(found.latency_s, sum(SLEEPS.values()) + 2 * LINK.transfer_s(SENT_BYTES))
+    assert [(x.name, x.samples) for x in found.exits] == [("early", 0), ("final", 4)]
+    assert found.remarks == ()
+    assert found.machine_load.mean_cores >= 0
+    found.save(tmp_path / "measured.json")
+    assert Measured.load(tmp_path / "measured.json") == found
+    assert children() == []
+
+
+def test_loopback_is_not_predicted_and_another_link_is(tmp_path):
+    fast = example_link(80e6, 0.01, name="fast")
+    found = measure_bundle(bundle(tmp_path), runs=2, links={"edge:cloud": fast})
+    first, second = found.hops
+    assert (first.link, first.transfer_s.predicted, first.transfer_s.error) == (None, None, None)
+    assert first.transfer_s.measured.median < 0.02
+    assert second.link == "fast"
+    assert near(second.transfer_s, 0.012)
+    assert near(found.latency_s, sum(SLEEPS.values()) + 0.012)
+    assert any("from mobile to edge tensors go over loopback" in remark for remark in found.remarks)
+
+
+def test_samples_leave_where_they_are_sure(tmp_path):
+    path = bundle(tmp_path, certain=0.7)
+    early = measure_bundle(path, runs=2, threshold=0.6)
+    assert [(x.name, x.samples) for x in early.exits] == [("early", 2), ("final", 0)]
+    assert near(early.latency_s, SLEEPS["first"])
+    assert early.parts[1].compute_s is None
+    assert near(early.parts[1].alone_s, SLEEPS["second"])
+    assert early.hops[0].transfer_s is None
+    late = measure_bundle(path, runs=2, threshold=0.8)
+    assert [(x.name, x.samples) for x in late.exits] == [("early", 0), ("final", 2)]
+
+
+def test_nested_every_part_is_run_alone_and_the_whole_path_goes_straight_to_the_top(tmp_path):
+    path = bundle(tmp_path, "nested", certain=0.7)
+    found = measure_bundle(path, runs=3, shaped=True)
+    spent = np.cumsum(list(SLEEPS.values())).tolist()
+    for part, seconds in zip(found.parts, spent, strict=True):
+        assert near(part.compute_s, seconds)
+        assert near(part.alone_s, seconds)
+        assert part.compute_s.measured.runs == part.alone_s.measured.runs == 3
+    assert near(found.latency_s, spent[-1] + 2 * LINK.transfer_s(SENT_BYTES))
+    # unsure on the first tier, the sample starts afresh on the next one, and so on
+    cascade = measure_bundle(path, runs=2, threshold=0.8)
+    assert near(cascade.latency_s, sum(spent))
+    assert [x.samples for x in cascade.exits] == [0, 0, 2]
+
+
+def test_a_profile_of_this_machine_counts_before_the_plan(tmp_path):
+    path = bundle(tmp_path, device=example_device("phone"))
+    unknown = measure_bundle(path, runs=1)
+    assert [part.basis for part in unknown.parts] == ["none"] * 3
+    assert [part.compute_s.predicted for part in unknown.parts] == [None] * 3
+    assert unknown.latency_s.predicted is None
+    assert "the plan puts mobile on phone, edge on phone, cloud on phone" in unknown.remarks[0]
+    known = measure_bundle(path, runs=1, profiles=[profile(0.5), profile(3.0, runtime="other")])
+    for part, seconds in zip(known.parts, SLEEPS.values(), strict=True):
+        assert part.compute_s.predicted == pytest.approx(0.5 * seconds)
+        assert part.compute_s.error < -0.3
+        assert part.basis == "profile of sleepy, measured"
+    other = measure_bundle(path, runs=1, profiles=[profile(runtime="other")], threads=2)
+    assert "mobile runs on sleepy and is predicted for other: give a --profile of other" not in other.remarks
+    assert "mobile runs on sleepy and is predicted for other: give a --profile of sleepy" in other.remarks
+    assert "mobile runs with 2 threads and is predicted for 1" in other.remarks
+
+
+class Rows:
+    """A sample is the number that fills its row."""
+
+    def __call__(self, samples):
+        return {"x": np.stack([np.full(fake_bundle.WIDTH, value, np.float32) for value in samples])}
+
+
+def test_samples_come_from_a_data_set(tmp_path):
+    path = bundle(tmp_path)
+    dataset = Dataset([1.0, 2.0, 3.0], np.array([0, 1, 0]), fake_bundle.CLASSES, Rows(), "three rows")
+    assert measure_bundle(path, dataset, runs=4).samples == "three rows"
+    with pytest.raises(EdgepartError, match="three rows holds no samples"):
+        measure_bundle(path, dataset.subset([]), runs=4)
+
+
+KILLED = "the process of '{}' was killed, probably because memory ran out"
+RAISED = "the process of '{}' failed: ValueError: the operator 'frobnicate' is not implemented"
+CRASHED = "the process of '{}' crashed (SIGABRT); is its runtime sound?"
+MISTAKEN = "the part of '{}' cannot be run: the input 'y' is missing"
+
+
+@pytest.mark.parametrize(
+    ("tier", "behaviour", "message"),
+    [
+        ("mobile", "killed", KILLED),
+        ("edge", "killed", KILLED),
+        ("cloud", "raise", RAISED),
+        ("edge", "abort", CRASHED),
+        ("mobile", "mistake", MISTAKEN),
+        ("cloud", "mistake", MISTAKEN),
+    ],
+)
+def test_a_part_that_fails_is_one_sentence(tmp_path, tier, behaviour, message):
+    path = bundle(tmp_path, behaviour={tier: behaviour})
+    with pytest.raises(MeasurementError) as caught:
+        measure_bundle(path, runs=1)
+    assert message.format(tier) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert children() == []
+
+
+def test_a_process_that_fails_while_memory_is_measured(tmp_path, memory):
+    path = bundle(tmp_path, behaviour={"edge": "killed"})
+    with pytest.raises(MeasurementError, match="the process that measured the memory of 'edge' was killed"):
+        measure_bundle(path, runs=1)
+
+
+def test_an_interrupt_leaves_no_process(tmp_path, monkeypatch):
+    def interrupted(self, sample, order):
+        assert len(children()) == 3
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes.Processes, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure_bundle(bundle(tmp_path), runs=1)
+    assert children() == []
+
+
+def test_a_sample_that_never_comes_back_is_given_up(tmp_path):
+    path = bundle(tmp_path, behaviour={"edge": "hang"})
+    tiers = [processes.TierProcess(tier, path / "parts" / tier) for tier in TIERS.values()]
+    sample = {"x": np.zeros((1, fake_bundle.WIDTH), np.float32)}
+    with processes.Processes(tiers, [sample], split=True, threads=1, timeout_s=3) as running:
+        start = time.monotonic()
+        with pytest.raises(MeasurementError, match="says nothing for 3 s"):
+            running.run(0, {"run": list(TIERS.values()), "answer": "cloud", "threshold": None})
+        assert time.monotonic() - start < 30
+    assert children() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"runs": 0}, MeasurementError, "0 runs"),
+        ({"threshold": 1.5}, MeasurementError, "between 0 and 1"),
+        ({"links": {"mobile:cloud": "wifi"}}, UnknownName, "unknown hop 'mobile:cloud'"),
+        ({"links": {"mobile:edge": "wfi"}}, UnknownName, "did you mean wifi"),
+        ({"pin_cores": {"mobil": [0]}}, UnknownName, "did you mean mobile"),
+        ({"pin_cores": {"mobile": [4096]}}, MeasurementError, "cannot be pinned to core 4096"),
+        ({"pin_cores": {"mobile": []}}, MeasurementError, "cannot be pinned"),
+        ({"profiles": [profile(processor="Model T")]}, MeasurementError, "was measured on 'Model T', this machine is"),
+        ({"profiles": [profile(), profile()]}, MeasurementError, "two profiles of the runtime sleepy"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_before_anything_is_started(tmp_path, monkeypatch, options, error, message):
+    monkeypatch.setattr(processes.Processes, "__enter__", lambda self: pytest.fail("something was started"))
+    with pytest.raises(error, match=message):
+        measure_bundle(bundle(tmp_path), **options)
+
+
+def test_a_profile_of_another_network(tmp_path):
+    own = profile()
+    layers = tuple(layer.model_copy(update={"ops": ("other",)}) for layer in own.graph.layers)
+    other = own.model_copy(update={"graph": own.graph.model_copy(update={"layers": layers})})
+    with pytest.raises(PlanError, match="the plan was made for the network 'sleeper'"):
+        measure_bundle(bundle(tmp_path), profiles=[other])
+
+
+def test_a_comparison_without_values_or_prediction():
+    assert Comparison.of(1.0, []) is None
+    assert Comparison.of(None, [1.0]).error is None
+    assert Comparison.of(1.0, [0.0]).error is None
+    assert Comparison.of(3.0, [2.0, 2.0]).error == 0.5
