@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("-j", "--processes", type=int, default=2)
     chosen = parser.parse_args()
+    # tf2onnx goes through sets of names: what it folds together hangs on how Python hashes them
+    os.environ["PYTHONHASHSEED"] = "0"
     rows = {}
     if chosen.names and RESULT.exists():
         rows = {row["name"]: row for row in json.loads(RESULT.read_text(encoding="utf-8"))["networks"]}

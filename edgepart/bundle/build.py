@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edgepart.bundle.answers import embed_all, record_logits
 from edgepart.bundle.bundle import GRAPH, HEADS, PARTS, PLAN, PROFILE, ROUTER, TRACE, TRAINING, Bundle, open_bundle
-from edgepart.bundle.export import PartWriter, compare
+from edgepart.bundle.comparison import compare
+from edgepart.bundle.export import PartWriter
 from edgepart.bundle.heads import Heads, add_heads
 from edgepart.bundle.manifest import MANIFEST, Manifest, RouterRecord, survey
 from edgepart.bundle.part import open_part
@@ -196,8 +197,16 @@ class _Job:
         trials = [self.validation.batch(range(min(size, count))) for size in _TRIALS]
         quantised = any(target.precision == "int8" for target in self.targets.values())
         calibration = self._calibration() if quantised else []
+        mask = mask_input(self.graph, self.preprocessing)
         writer = PartWriter(
-            self.framework, self.targets, self.builder, self.plan, self.training.classes, trials, calibration
+            self.framework,
+            self.targets,
+            self.builder,
+            self.plan,
+            self.training.classes,
+            trials,
+            calibration,
+            None if mask is None else self.graph.tensor(mask),
         )
         with progress("writing parts", len(self.plan.tier_names)) as advance:
             for tier in self.plan.tier_names:
@@ -374,10 +383,8 @@ class _Source:
 
 def _check_names(plan: Plan, graph: Graph) -> None:
     """Tiers and exits become names of files, and exits stand beside tensors in what a part returns."""
-    tensors = {tensor.name for tensor in graph.tensors if tensor.name not in graph.outputs}
     for what, names in (("tier", plan.tier_names), ("exit", plan.exit_names)):
         for name in names:
             if name != Path(name).name or name in ("", ".", ".."):
                 raise PlanError(f"the {what} '{name}' cannot be a file name: call it something without slashes")
-            if what == "exit" and name in tensors:
-                raise PlanError(f"the exit '{name}' is called like a tensor of the network: give it another name")
+    plan.require_exit_names(graph)

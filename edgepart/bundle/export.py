@@ -1,4 +1,4 @@
-"""The parts of a bundle: written stage by stage, read back, and compared with the network they came from."""
+"""The parts of a bundle: written stage by stage, and held to the network they came from."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edgepart.bundle.comparison import compare
 from edgepart.bundle.manifest import PART, FileRecord, PartManifest, StageRecord
 from edgepart.bundle.targets import Target
-from edgepart.errors import ExportError
-from edgepart.frameworks.base import Arrays, Framework, Part
+from edgepart.frameworks.base import Arrays, Framework
 from edgepart.frameworks.builder import Builder
-from edgepart.graph import Graph
+from edgepart.graph import Graph, Tensor
 from edgepart.partitioning.plan import Plan
 from edgepart.partitioning.stages import Stage, part_stages
 
@@ -26,6 +23,7 @@ class PartWriter:
         targets: what each tier's part is written for
         trials: batches of the network's inputs, of different sizes, that every artefact is tried on
         calibration: batches that int8 takes its ranges from; artefacts are tried on them too
+        mask: the input (batch, sequence) that marks the positions that count, if there is one
     """
 
     def __init__(
@@ -37,11 +35,12 @@ class PartWriter:
         classes: tuple[str, ...],
         trials: Sequence[Arrays],
         calibration: Sequence[Arrays],
+        mask: Tensor | None = None,
     ) -> None:
         self._framework, self._targets, self._builder = framework, targets, builder
         self._plan, self._classes = plan, classes
         self._trials, self._samples = len(trials), [*trials, *calibration]
-        self._known: list[dict[str, Any]] = []
+        self._mask, self._known = mask, list[dict[str, Any]]()
 
     @property
     def _graph(self) -> Graph:
@@ -85,7 +84,7 @@ class PartWriter:
         samples = [{name: arrays[name] for name in source.inputs} for arrays in self._known[self._trials :]]
         target.runtime.write(source, path, precision=target.precision, samples=samples)
         tolerance = target.tolerance(source, self._graph)
-        difference, self._known = compare(target, source, path, self._known, tolerance)
+        difference, self._known = compare(target, source, path, self._known, tolerance, self._mask)
         # What belongs to the artefact beside it (its signature, weights of more than 2 GB) is named after it.
         files = [path, *path.rglob("*"), *path.parent.glob(f"{path.name}.*")]
         return StageRecord(
@@ -97,80 +96,6 @@ class PartWriter:
             tolerance=tolerance,
             files={each.relative_to(path.parent).as_posix(): FileRecord.of(each) for each in files if each.is_file()},
         )
-
-
-def compare(
-    target: Target, source: Part, path: Path, batches: Sequence[Mapping[str, Any]], tolerance: float
-) -> tuple[float, list[dict[str, Any]]]:
-    """Run an artefact beside its source.
-
-    A difference is that of the element that differs most, relative to the largest value in any of the batches: one
-    undecided sample has logits near nought, beside which any rounding is large. In int8 it is the root of the mean
-    square over all elements, relative to that of the values: at positions that a mask hides, and no later layer reads,
-    single features of transformers come and go with the rounding.
-
-    Args:
-        tolerance: the largest difference that passes, see :meth:`edgepart.bundle.targets.Target.tolerance`
-
-    Returns:
-        the largest difference, relative to the largest value, and the batches with what the source made of them
-
-    Raises:
-        ExportError: it exceeds the tolerance.
-    """
-    artefact, types = target.runtime.open(path), {spec.name: spec.dtype for spec in source.signature.outputs}
-    answers = [source.run(arrays) for arrays in batches]
-    made = [artefact.run(arrays) for arrays in batches]
-    measure, largest = _mean_difference if target.precision == "int8" else _largest_difference, 0.0
-    for name in source.outputs:
-        tensors = [(known[name], found[name]) for known, found in zip(answers, made, strict=True)]
-        difference = np.inf
-        if all(known.shape == found.shape and known.dtype == found.dtype for known, found in tensors):
-            difference = measure([tuple(_numbers(each, types[name]) for each in pair) for pair in tensors])
-        if not difference <= tolerance:
-            raise ExportError(
-                f"the artefact {path.name} of {path.parent.name} makes another '{name}' than the network it was "
-                f"exported from (relative difference {difference:.1e}, at most {tolerance:g} is tolerated): "
-                f"{_advice(target)}"
-            )
-        largest = max(largest, difference)
-    return largest, [{**arrays, **known} for arrays, known in zip(batches, answers, strict=True)]
-
-
-def _advice(target: Target) -> str:
-    if target.precision != "float32":
-        return f"give this tier a finer precision than {target.precision}, or another runtime"
-    return (
-        "check that the network gives the same answer twice, and try another runtime, or another version of "
-        f"{target.runtime.name} than {target.runtime.version()}"
-    )
-
-
-def _largest_difference(pairs: Sequence[tuple[NDArray[np.float64], ...]]) -> float:
-    """Of expected and found tensors: the largest of their elements, relative to the largest expected value."""
-    gaps = [float(_gaps(*pair).max(initial=0.0)) for pair in pairs]
-    scale = max(float(np.abs(known[np.isfinite(known)]).max(initial=0.0)) for known, _ in pairs)
-    return float(np.max(gaps)) / (scale or 1.0)
-
-
-def _mean_difference(pairs: Sequence[tuple[NDArray[np.float64], ...]]) -> float:
-    """Of expected and found tensors: the root mean square, relative to that of the expected values."""
-    gaps = sum(float(np.square(_gaps(*pair)).sum()) for pair in pairs)
-    scale = sum(float(np.square(known[np.isfinite(known)]).sum()) for known, _ in pairs)
-    return float(np.sqrt(gaps / (scale or 1.0)))
-
-
-def _gaps(expected: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Magnitudes; masks hold -inf where attention must not look, and equal infinities differ by nothing."""
-    with np.errstate(invalid="ignore"):
-        return np.where(expected == found, 0.0, np.abs(expected - found))
-
-
-def _numbers(array: NDArray[Any], dtype: str) -> NDArray[np.float64]:
-    """The values of an array; bfloat16, which NumPy lacks, travels as its bits, the upper half of those of float32."""
-    if dtype == "bfloat16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float64)
 
 
 def _made(stage: Stage, graph: Graph) -> tuple[str, ...]:

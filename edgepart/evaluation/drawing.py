@@ -9,7 +9,7 @@ from typing import Literal
 from xml.etree.ElementTree import Element, SubElement
 
 from edgepart.evaluation.drawing_layout import Block, Layout, lay_out
-from edgepart.evaluation.drawing_routes import BLOCK, Box, detour, lanes, step_down
+from edgepart.evaluation.drawing_routes import BLOCK, Box, branch, detour, lanes, step_down
 from edgepart.evaluation.report_style import INK, LINE, MUTED, PAPER, tier_colour
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import FINAL, Hop, Plan, PlannedExit, TierPlan
@@ -237,19 +237,26 @@ def _exits(
         top = box.top - 3 + 34 * shown.get(index, 0)
         shown[index] = shown.get(index, 0) + 1
         colour = tier_colour(plan.tier_names.index(point.tier if point else plan.final_tier))
-        _exit(svg, box, top, name, point, colour, accuracies.get(name))
+        blocked = any(other.row == box.row and other.left > box.left for other in boxes)
+        _exit(svg, box, blocked, top, name, point, colour, accuracies.get(name))
 
 
 def _exit(
-    svg: Element, box: Box, top: float, name: str, point: PlannedExit | None, colour: str, accuracy: float | None
+    svg: Element,
+    box: Box,
+    blocked: bool,
+    top: float,
+    name: str,
+    point: PlannedExit | None,
+    colour: str,
+    accuracy: float | None,
 ) -> None:
     head = (point.head or "head not chosen yet") if point else "classifier"
     facts = [head, *([percent(accuracy)] if accuracy is not None else [])]
     group = SubElement(svg, "g")
     SubElement(group, "title").text = _clean(f"exit {name}: {', '.join(facts)}")
-    start, half = box.left + box.width, (box.left + box.width + EXIT_LEFT) / 2
-    branch = f"M{start:g} {box.middle:g} C{half:g} {box.middle:g} {half:g} {top + 16:g} {EXIT_LEFT:g} {top + 16:g}"
-    SubElement(group, "path", {"d": branch, "style": f"fill: none; stroke: {colour}; stroke-width: 2"})
+    path = branch(box, (EXIT_LEFT, top + 16), blocked)
+    SubElement(group, "path", {"d": path, "style": f"fill: none; stroke: {colour}; stroke-width: 2"})
     place = {"x": str(EXIT_LEFT), "y": f"{top:g}", "width": str(EXIT_WIDTH), "height": "32", "rx": "16"}
     SubElement(group, "rect", place | {"style": f"fill: {PAPER}; stroke: {colour}; stroke-width: 2"})
     middle = EXIT_LEFT + EXIT_WIDTH / 2

@@ -66,6 +66,16 @@ def detour(source: Box, target: Box, lane: float) -> str:
     return _rounded([*start, (lane, start[-1][1]), (lane, stop[0][1]), *stop])
 
 
+def branch(source: Box, stop: tuple[float, float], blocked: bool) -> str:
+    """Path from a box to what stands at the right of its row; ``blocked``: below the boxes between them."""
+    right, (x, y) = source.left + source.width, stop
+    if not blocked:
+        half = (right + x) / 2
+        return f"M{right:g} {source.middle:g} C{half:g} {source.middle:g} {half:g} {y:g} {x:g} {y:g}"
+    start, below = right - 10, source.bottom + 4
+    return _rounded([(start, source.bottom), (start, below), (x - 8, below), (x - 8, y), (x, y)])
+
+
 def _rounded(points: Sequence[tuple[float, float]], radius: float = 5) -> str:
     """A path of horizontal and vertical lines with rounded corners."""
     path = f"M{points[0][0]:g} {points[0][1]:g}"

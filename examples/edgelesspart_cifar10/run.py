@@ -16,6 +16,7 @@ trained from random weights, or with ``--weights imagenet`` from those of ``kera
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from figures import draw
 from measure import THRESHOLDS, cloud_only, sweep_thresholds
 
 import edgepart
+from edgepart.errors import EdgepartError
 from edgepart.frameworks.keras import require_keras
 
 TIERS = {"edge": "jetson-orin-nano", "cloud": "cloud-cpu"}
@@ -55,7 +57,10 @@ Data = dict[str, tuple[np.ndarray, np.ndarray]]
 
 def main() -> None:
     arguments = parse()
-    require_keras()  # imports TensorFlow, without what it has to say
+    try:
+        require_keras()  # imports TensorFlow, without what it has to say
+    except EdgepartError as error:
+        sys.exit(str(error))
     scale = FULL if arguments.full else QUICK if arguments.quick else REDUCED
     arguments.output.mkdir(parents=True, exist_ok=True)
     data = write_data(arguments.output, scale)
@@ -165,15 +170,27 @@ def write_data(folder: Path, scale: Scale) -> Data:
 def cifar10() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images (N, 32, 32, 3) uint8 and labels (N,) of the training and the test set."""
     if "EDGEPART_DATA" not in os.environ:
+        return downloaded()
+    parts = []
+    for name in ("train", "test"):
+        path = Path(os.environ["EDGEPART_DATA"]) / "images" / "cifar10" / f"{name}.npz"
+        if not path.is_file():
+            sys.exit(f"{path} does not exist: set EDGEPART_DATA to the folder that holds it, or unset it to download")
+        with np.load(path) as stored:
+            parts.append((stored["x"], stored["y"]))
+    return parts[0], parts[1]
+
+
+def downloaded() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    try:
         from keras.datasets import cifar10 as online
 
         (train_x, train_y), (test_x, test_y) = online.load_data()
-        return (train_x, train_y.ravel()), (test_x, test_y.ravel())
-    parts = []
-    for name in ("train", "test"):
-        with np.load(Path(os.environ["EDGEPART_DATA"]) / "images" / "cifar10" / f"{name}.npz") as stored:
-            parts.append((stored["x"], stored["y"]))
-    return parts[0], parts[1]
+    except ImportError:
+        sys.exit("set EDGEPART_DATA to the folder with images/cifar10, or, to download it: pip install tensorflow")
+    except Exception as error:
+        sys.exit(f"CIFAR-10 cannot be downloaded ({error}): set EDGEPART_DATA to the folder with images/cifar10")
+    return (train_x, train_y.ravel()), (test_x, test_y.ravel())
 
 
 def caveat(scale: Scale, weights: str | None) -> str:

@@ -10,8 +10,7 @@ online, from ``keras.datasets``.
 
 Three bundles: heads trained on the frozen network, with the mobile part in LiteRT, the edge's in ONNX Runtime and the
 cloud's in TensorFlow; the same with the mobile part in 8 bits; and all of it trained jointly. The network ends in
-softmax, heads give logits: edgepart takes the logarithms of the probabilities for its logits, of which softmax makes
-the same probabilities again.
+softmax, heads give logits: edgepart takes what goes into the softmax for its logits.
 
 The network was trained on the training images, so thresholds are not chosen on them: 2,000 of the test images are set
 aside for that and the rest is reported on.

@@ -13,8 +13,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
+
+try:
+    import onnx
+    from onnx import numpy_helper
+except ImportError:
+    sys.exit("onnx is not installed: pip install 'edgepart[onnx]'")
 
 #: ILSVRC class of the original network → name, in the order of the new logits
 CLASSES = {
@@ -33,11 +37,14 @@ CLASSES = {
 
 def cut(source: Path, target: Path) -> None:
     """Write the network with ten logits: Conv (1,001 rows, background first), Flatten, Slice becomes Conv, Flatten."""
+    if not source.is_file():
+        sys.exit(f"{source} does not exist: give the file mobilenet_v2_imagenet.onnx")
     model = onnx.load(source)
     graph, output = model.graph, model.graph.output[0]
     makers = {name: node for node in graph.node for name in node.output}
     drop = makers[output.name]
-    assert drop.op_type == "Slice", f"{source} does not end as mobilenet_v2_imagenet.onnx does"
+    if drop.op_type != "Slice":
+        sys.exit(f"{source} does not end as mobilenet_v2_imagenet.onnx does: give that file")
     flatten = makers[drop.input[0]]
     last = flatten
     while last.op_type == "Flatten":
@@ -57,4 +64,6 @@ def cut(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("expected: python model.py mobilenet_v2_imagenet.onnx imagenette.onnx")
     cut(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -70,15 +70,27 @@ def write_data(folder: Path, images: int) -> None:
 def cifar10() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images (N, 32, 32, 3) uint8 and labels (N,) of the training and the test set."""
     if "EDGEPART_DATA" not in os.environ:
+        return downloaded()
+    parts = []
+    for name in ("train", "test"):
+        path = Path(os.environ["EDGEPART_DATA"]) / "images" / "cifar10" / f"{name}.npz"
+        if not path.is_file():
+            sys.exit(f"{path} does not exist: set EDGEPART_DATA to the folder that holds it, or unset it to download")
+        with np.load(path) as stored:
+            parts.append((stored["x"], stored["y"]))
+    return parts[0], parts[1]
+
+
+def downloaded() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    try:
         from keras.datasets import cifar10 as online
 
         (train_x, train_y), (test_x, test_y) = online.load_data()
-        return (train_x, train_y.ravel()), (test_x, test_y.ravel())
-    parts = []
-    for name in ("train", "test"):
-        with np.load(Path(os.environ["EDGEPART_DATA"]) / "images" / "cifar10" / f"{name}.npz") as stored:
-            parts.append((stored["x"], stored["y"]))
-    return parts[0], parts[1]
+    except ImportError:
+        sys.exit("set EDGEPART_DATA to the folder with images/cifar10, or, to download it: pip install tensorflow")
+    except Exception as error:
+        sys.exit(f"CIFAR-10 cannot be downloaded ({error}): set EDGEPART_DATA to the folder with images/cifar10")
+    return (train_x, train_y.ravel()), (test_x, test_y.ravel())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from torch import nn
 
 from edgepart.bundle import build, open_bundle
 from edgepart.bundle import build as build_function
-from edgepart.bundle.export import PartWriter, compare
+from edgepart.bundle.comparison import compare
+from edgepart.bundle.export import PartWriter
 from edgepart.bundle.targets import Target
 from edgepart.bundle.workspace import digest_dataset
 from edgepart.errors import (
@@ -281,6 +282,33 @@ def test_exit_names_must_be_file_names_and_not_those_of_tensors(model, plans, tm
 
     refused(PlanError, "exit '../up' cannot be a file name", tmp_path, model, renamed("../up"))
     refused(PlanError, "exit 'first.relu' is called like a tensor", tmp_path, model, renamed("first.relu"))
+
+
+@pytest.mark.parametrize("runtime_name", ["torch", "onnxruntime", "executorch"])
+def test_a_layer_inside_a_part_may_be_called_as_the_last_exit(runtime_name, tmp_path):
+    class WithFinal(SmallNet):
+        def __init__(self):
+            super().__init__()
+            self.final = torch.nn.Linear(6, 6)
+
+        def forward(self, image):
+            x = self.first(self.stem(image)).mean((2, 3))
+            return self.classifier(torch.relu(self.final(x)))
+
+    from small_networks import captured
+
+    net = network(WithFinal)
+    graph = captured(net)
+    assert "final" in {tensor.name for tensor in graph.tensors}
+    plan = plan_for(graph, (("edge", "stem"), ("cloud", None)), (("early", "edge", "stem"),))
+    built = make(net, plan, tmp_path / "b", runtimes={"cloud": runtime_name})
+    arrays = images(30, seed=1).batch(range(30))
+    made = built.parts["cloud"].run(built.parts["edge"].run(arrays))["final"]
+    with torch.no_grad():
+        np.testing.assert_allclose(made, net(torch.from_numpy(arrays["image"])), rtol=1e-4, atol=1e-5)
+    crossing = plan_for(graph, (("edge", "final"), ("cloud", None)), ())
+    with pytest.raises(PlanError, match=r"exit 'final' is called like a tensor .* rename that layer"):
+        make(net, crossing, tmp_path / "c")
 
 
 def test_a_head_of_ones_own_with_parameters(model, plans, tmp_path):

@@ -114,7 +114,7 @@ def test_a_package_that_only_writes_parts_is_missed_before_anything_is_trained(t
     [
         ({"runtimes": {"mobil": "onnxruntime"}}, UnknownName, "tier 'mobil'; did you mean mobile"),
         ({"runtimes": {"mobile": "onnxruntim"}}, UnknownName, "did you mean onnxruntime"),
-        ({"runtimes": {"mobile": "litert"}}, ExportError, "does not run parts of a torch network: choose"),
+        ({"runtimes": {"mobile": "litert"}}, ExportError, "does not run parts of networks of torch: choose"),
         (
             {"precisions": {"edge": "int8"}},
             ExportError,

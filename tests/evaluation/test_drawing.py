@@ -1,5 +1,8 @@
+import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,6 +92,28 @@ def test_the_drawing_names_tiers_exits_hops_and_accuracies() -> None:
     assert "classifier · 91.0 %" in shown
     assert sum("64 B in" in text for text in shown) == 2
     assert any("estimate" in text for text in shown)
+
+
+def test_the_line_to_an_exit_passes_below_the_boxes_beside_its_own() -> None:
+    graph = graph_of([("left", ["x"]), ("right", ["y"]), ("join", ["left", "right"])], "two", ("x", "y"))
+    plan = plan_for(graph, (), [("early", "mobile", 1)])
+    layout = lay_out(graph, plan)
+    assert [(block.row, block.column) for block in layout.blocks] == [(0, 0), (0, 1), (1, 0)]
+    svg = ElementTree.fromstring(draw_plan(graph, plan))
+    group = next(each for each in svg.iter(f"{SVG}g") if (each.findtext(f"{SVG}title") or "").startswith("right:"))
+    box = {
+        name: float(value)
+        for name, value in group.find(f"{SVG}rect").attrib.items()
+        if name in ("x", "y", "width", "height")
+    }
+    group = next(each for each in svg.iter(f"{SVG}g") if (each.findtext(f"{SVG}title") or "").startswith("exit early"))
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", group.find(f"{SVG}path").attrib["d"])]
+    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    assert points[0][0] < box["x"] < box["x"] + box["width"] < points[-1][0]
+    for (left, top), (right, bottom) in itertools.pairwise(points):
+        for share in np.linspace(0, 1, 50):
+            x, y = left + share * (right - left), top + share * (bottom - top)
+            assert not (box["x"] <= x <= box["x"] + box["width"] and box["y"] <= y <= box["y"] + box["height"])
 
 
 def test_a_nested_plan_says_what_travels_and_that_tiers_start_afresh() -> None:

@@ -107,6 +107,15 @@ def test_a_placement_by_hand_is_said_to_be() -> None:
     assert "Placed by hand." in " ".join(Page(html).text)
 
 
+def test_the_page_does_not_deny_that_test_samples_had_a_part_in_the_choice() -> None:
+    seen = trace_for(PLAN, seed=1)
+    report, html = page_of(PLAN, GRAPH, seen, seen)
+    text = " ".join(" ".join(Page(html).text).split())
+    assert any("among those that the settings were chosen on" in warning for warning in report.warnings)
+    assert "no part in the choice" not in text
+    assert "any that are known to have had a part in the choice are counted at the top" in text
+
+
 def test_one_exit_on_one_tier_and_no_dynamics() -> None:
     graph = chain(1)
     plan = plan_for(graph)

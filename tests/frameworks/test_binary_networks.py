@@ -9,7 +9,7 @@ from torch import nn
 
 from edgepart.bundle import build
 from edgepart.bundle.answers import record_logits
-from edgepart.bundle.export import compare
+from edgepart.bundle.comparison import compare
 from edgepart.bundle.targets import Target
 from edgepart.errors import DataError
 from edgepart.frameworks import framework_of
@@ -98,7 +98,13 @@ def test_joint_training_takes_the_binary_cross_entropy(framework, ending):
 
 @pytest.mark.parametrize(
     ("framework", "mode"),
-    [("torch", "heads"), ("torch", "joint"), ("keras", "heads"), ("keras", "joint"), ("onnx", "heads")],
+    [
+        pytest.param("torch", "heads", marks=pytest.mark.slow),
+        ("torch", "joint"),
+        pytest.param("keras", "heads", marks=pytest.mark.slow),
+        ("keras", "joint"),
+        ("onnx", "heads"),
+    ],
 )
 def test_a_bundle_of_a_binary_network(framework, mode, tmp_path):
     model, told = MAKERS[framework]("sigmoid"), []
@@ -197,7 +203,7 @@ def test_of_a_softmax_at_the_end_is_taken_what_goes_into_it(framework, last):
 @pytest.mark.parametrize(
     ("framework", "name", "precision"),
     [
-        ("torch", "executorch", "float16"),
+        pytest.param("torch", "executorch", "float16", marks=pytest.mark.slow),
         ("torch", "onnxruntime", "int8"),
         ("keras", "litert", "int8"),
         ("keras", "onnxruntime", "float16"),

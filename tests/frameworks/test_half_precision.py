@@ -9,7 +9,7 @@ from keras_small import keras
 from small_networks import SmallNet, network
 from test_onnx_heads import half_precision
 
-from edgepart.bundle.export import compare
+from edgepart.bundle.comparison import compare
 from edgepart.bundle.targets import Target
 from edgepart.errors import ExportError
 from edgepart.frameworks import framework_of

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgepart.errors import CaptureError, MissingExtra
 from edgepart.frameworks.signature import array_dtype
-from edgepart.silence import silence
 from edgepart.graph import Graph
 from edgepart.graph.graph import Layout
 from edgepart.graph.sizes import evaluate_size
+from edgepart.silence import silence
 
 if TYPE_CHECKING:
     from edgepart.frameworks.builder import HeadSize

@@ -18,8 +18,8 @@ from edgepart.frameworks.keras.flatten import Flattener, Opened, called, functio
 from edgepart.frameworks.keras.part import tensor
 from edgepart.frameworks.keras.program import Program
 from edgepart.frameworks.keras.tracing import Value
-from edgepart.silence import quiet
 from edgepart.graph import Graph
+from edgepart.silence import quiet
 
 
 def capture(model: Any, example: object) -> Program:

@@ -14,8 +14,8 @@ from edgepart.files import atomic_file
 from edgepart.frameworks.keras.traced import INPUT, OUTPUT, Exportable, Traced
 from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.signature import Signature
-from edgepart.silence import silence
 from edgepart.graph import Tensor
+from edgepart.silence import silence
 
 #: the newest that tf2onnx knows well; ONNX Runtime reads any from 7 upwards
 _OPSET = 17

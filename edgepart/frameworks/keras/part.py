@@ -16,8 +16,8 @@ from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.keras.functions import with_own_functions
 from edgepart.frameworks.keras.tracing import Call, Value, get_mask
 from edgepart.frameworks.signature import Signature, array_dtype
-from edgepart.silence import quiet
 from edgepart.graph import Graph
+from edgepart.silence import quiet
 
 if TYPE_CHECKING:
     from edgepart.frameworks.runtimes.base import Precision

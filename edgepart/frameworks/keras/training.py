@@ -20,8 +20,8 @@ from edgepart.frameworks.keras.adamw import AdamW, clipped
 from edgepart.frameworks.keras.logits import Logits
 from edgepart.frameworks.keras.program import Program
 from edgepart.frameworks.keras.weights import Weights
-from edgepart.silence import quiet
 from edgepart.partitioning.stages import Stage
+from edgepart.silence import quiet
 
 Tensors = Mapping[str, Any]
 #: name, tensor, and its shape with None for what varies

@@ -15,9 +15,9 @@ from torch import nn
 
 from edgepart.errors import ExportError, TemplateError
 from edgepart.frameworks.onnx.part import Part
-from edgepart.silence import silence
 from edgepart.graph import Tensor
 from edgepart.graph.sizes import evaluate_size
+from edgepart.silence import silence
 
 #: the operator sets that torch writes
 _OLDEST, _NEWEST = 18, 24

@@ -41,7 +41,7 @@ def require_runtime(framework: Framework, name: str, precision: Precision = "flo
     if found.form not in framework.forms:
         able = [each for each in plugins.names("runtime") if runtime(each).form in framework.forms]
         raise ExportError(
-            f"the runtime '{name}' does not run parts of a {framework.name} network: choose {' or '.join(able)}"
+            f"the runtime '{name}' does not run parts of networks of {framework.name}: choose {' or '.join(able)}"
         )
     if precision not in found.precisions:
         raise ExportError(

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepart.errors import EdgepartError, GraphError
 from edgepart.frameworks.base import Arrays, Part
 from edgepart.frameworks.signature import Signature
 
@@ -71,7 +72,7 @@ class Runtime(Protocol):
     def tolerance(self, precision: Precision) -> float:
         """Largest difference between artefact and part that is taken for rounding.
 
-        Relative to the largest value; for int8, where ``edgepart build`` asks, of root mean squares.
+        Relative to the largest value; for int8, where ``edgepart build`` asks, of the root mean square over a sample.
         """
         ...
 
@@ -103,9 +104,21 @@ class SignedArtefact(ABC):
         """Compute the outputs; arrays that it does not read are ignored.
 
         Raises:
-            GraphError: an input is missing, or has another dtype or shape than the signature says.
+            GraphError: an input is missing, or has another dtype or shape than the signature says, or holds values that
+                cannot be computed with, such as a token outside of the vocabulary.
         """
-        return dict(zip(self.outputs, self.compute(self.signature.checked(arrays)), strict=True))
+        given = self.signature.checked(arrays)
+        try:
+            made = self.compute(given)
+        except EdgepartError:
+            raise
+        except Exception as error:  # runtimes have no common base for what they raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise GraphError(
+                f"the part cannot compute {', '.join(self.outputs)} from these inputs ({reason}): check the data, such "
+                "as that tokens lie within the vocabulary, or take smaller batches if memory ran out"
+            ) from error
+        return dict(zip(self.outputs, made, strict=True))
 
     def runner(self, arrays: Arrays) -> Callable[[], object]:
         """One inference on inputs that are checked beforehand, to be timed."""

@@ -15,8 +15,8 @@ from edgepart.frameworks.base import Arrays, Part
 from edgepart.frameworks.rows import join, split
 from edgepart.frameworks.runtimes.base import PRECISIONS, Precision, SignedArtefact
 from edgepart.frameworks.signature import Signature
-from edgepart.silence import silence
 from edgepart.frameworks.torch import require_torch
+from edgepart.silence import silence
 
 
 class ExecuTorchRuntime:

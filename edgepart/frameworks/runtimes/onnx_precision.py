@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,16 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from edgepart.errors import ExportError, FileError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.runtimes.onnx_control_flow import show_reads, sort
+from edgepart.frameworks.runtimes.onnx_single import compute_in_single, holds
 from edgepart.frameworks.signature import Signature
 from edgepart.silence import silence
 
 #: Left in single precision besides the operations that know no other: half precision overflows beyond 65504, which
 #: powers, exponentials and sums reach first (torch.autocast leaves out the same).
 _SINGLE = ("Exp", "Log", "LogSoftmax", "Pow", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare", "Softmax")
+
+#: what the tools know neither of weights nor of activations
+_DOUBLE = (onnx.TensorProto.DOUBLE,)
 
 
 def to_float16(path: Path) -> None:
@@ -44,21 +48,21 @@ def to_float16(path: Path) -> None:
     _require_unquantised(onnx.load(str(path), load_external_data=False).graph)
     external = _has_external_data(path)
     with _tools("float16"):
+        _to_single(path, _DOUBLE, external)
         model = convert_float_to_float16(
             str(path), keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_SINGLE]
         )
         _drop_repeated_casts(model.graph)
         OnnxModel.graph_topological_sort(model.graph)  # the casts are at the end
-        for file in path.parent.iterdir():
-            file.unlink()
-        onnx.save(model, str(path), save_as_external_data=external, location=f"{path.name}.data")
+        _save_alone(model, path, external)
 
 
 def to_int8(path: Path, signature: Signature, samples: Sequence[Arrays]) -> None:
     """Quantise to 8 bits: statically where convolutions prevail, else dynamically.
 
     Static: ranges of activations come from ``samples``, and everything between two convolutions stays in 8 bits.
-    Dynamic: weights of matrix products and embeddings are 8 bits wide, ranges of activations are taken as it runs.
+    Dynamic: weights of matrix products and, beside no control flow, embeddings are 8 bits wide, ranges of activations
+    are taken as it runs.
     Transformers need the latter: single features of theirs are many times larger than the others (Dettmers et al.,
     2022, LLM.int8()) and would widen a range that is fixed beforehand until little is left of the rest.
 
@@ -87,6 +91,7 @@ def to_int8(path: Path, signature: Signature, samples: Sequence[Arrays]) -> None
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, _tools("int8"):
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "made" / path.name
         made.parent.mkdir()
+        _to_single(path, (*_DOUBLE, onnx.TensorProto.FLOAT16), external)
         # Folds batch normalisation into convolutions, and finds the shapes without which a tensor is not quantised.
         quant_pre_process(
             str(path),
@@ -99,7 +104,9 @@ def to_int8(path: Path, signature: Signature, samples: Sequence[Arrays]) -> None
         _forget_shapes_of_weights(prepared)
         if control_flow:
             show_reads(prepared)
-        _quantise(prepared, made, reader if static else None, external)
+        # ONNX Runtime ends the process on loading embeddings in 8 bits that a loop reads.
+        dynamic = ["MatMul"] if control_flow else ["MatMul", "Gather"]
+        _quantise(prepared, made, reader if static else None, dynamic, external)
         if control_flow:
             sort(made)
         for file in path.parent.iterdir():
@@ -109,14 +116,16 @@ def to_int8(path: Path, signature: Signature, samples: Sequence[Arrays]) -> None
             os.replace(file, path.with_name(file.name))
 
 
-def _quantise(prepared: Path, made: Path, reader: CalibrationDataReader | None, external: bool) -> None:
-    """Statically with a reader, else dynamically."""
+def _quantise(
+    prepared: Path, made: Path, reader: CalibrationDataReader | None, dynamic: Sequence[str], external: bool
+) -> None:
+    """Statically with a reader, else the operations ``dynamic`` dynamically."""
     settings = {"per_channel": True, "weight_type": QuantType.QInt8, "use_external_data_format": external}
     if reader is not None:
         quantize_static(str(prepared), str(made), reader, activation_type=QuantType.QUInt8, **settings)
     else:
         # ONNX Runtime's dynamic convolution takes no signed weights; Gemm becomes MatMul.
-        quantize_dynamic(str(prepared), str(made), op_types_to_quantize=["MatMul", "Gather"], **settings)
+        quantize_dynamic(str(prepared), str(made), op_types_to_quantize=[*dynamic], **settings)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -128,6 +137,22 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._batches, None)
+
+
+def _to_single(path: Path, types: Collection[int], external: bool) -> None:
+    """The tools convert float32 only, and leave weights of other types as large as they are."""
+    if holds(onnx.load(str(path), load_external_data=False), types):
+        model = onnx.load(str(path))
+        compute_in_single(model, types)
+        _save_alone(model, path, external)
+
+
+def _save_alone(model: onnx.ModelProto, path: Path, external: bool) -> None:
+    """Write a model in place of all files in its folder."""
+    for file in path.parent.iterdir():
+        if file.is_file():
+            file.unlink()
+    onnx.save(model, str(path), save_as_external_data=external, location=f"{path.name}.data")
 
 
 def _require_unquantised(graph: onnx.GraphProto) -> None:

@@ -16,10 +16,10 @@ from edgepart.errors import FileError
 from edgepart.files import atomic_file
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.signature import Signature
-from edgepart.silence import quiet
 from edgepart.frameworks.torch.archive import require_safe
 from edgepart.frameworks.torch.run import run_module, runner
 from edgepart.frameworks.torch.trace import require_varying, trace, vary
+from edgepart.silence import quiet
 
 
 class Artefact:

@@ -12,10 +12,10 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from edgepart.silence import quiet
 from edgepart.frameworks.torch.example import Example
 from edgepart.frameworks.torch.explain import explain, explain_fixed_batch, is_fixed, require_runs
 from edgepart.frameworks.torch.program import Program, structure
+from edgepart.silence import quiet
 
 
 def capture(model: nn.Module, given: object) -> Program:

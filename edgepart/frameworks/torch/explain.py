@@ -10,8 +10,8 @@ from torch.utils import _pytree as pytree
 
 from edgepart.errors import CaptureError
 from edgepart.frameworks.messages import first_line
-from edgepart.silence import quiet
 from edgepart.frameworks.torch.example import Example
+from edgepart.silence import quiet
 
 _ANY_BATCH = "use x.shape[0] (not len(x)) or -1 in view and reshape, and no tensor or branch made for one batch size"
 

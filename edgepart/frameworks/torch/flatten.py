@@ -14,8 +14,8 @@ from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.fx.node import map_arg
 
 from edgepart.errors import CaptureError
-from edgepart.silence import quiet
 from edgepart.frameworks.torch.inplace import NotFunctional, make_functional
+from edgepart.silence import quiet
 
 #: torch's checks of what it assumed while tracing; a part runs at any batch size and does without
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range", "_check_is_size")

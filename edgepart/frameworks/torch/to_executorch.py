@@ -22,11 +22,11 @@ from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.rows import require_rows, split
 from edgepart.frameworks.signature import Signature
-from edgepart.silence import silence
 from edgepart.frameworks.torch.arrays import from_numpy
 from edgepart.frameworks.torch.to_half import to_half
 from edgepart.frameworks.torch.trace import Hint, described, dynamic_shapes, export, lacking, operation_name, trace
 from edgepart.graph.sizes import evaluate_size
+from edgepart.silence import silence
 
 if TYPE_CHECKING:
     from edgepart.frameworks.runtimes import Precision

@@ -19,7 +19,6 @@ from edgepart.errors import ExportError, FileError, MissingExtra
 from edgepart.files import atomic_file, require_parent
 from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.signature import Signature
-from edgepart.silence import silence
 from edgepart.frameworks.torch.arrays import dtype_name
 from edgepart.frameworks.torch.trace import (
     lacking,
@@ -30,6 +29,7 @@ from edgepart.frameworks.torch.trace import (
     user_inputs,
     vary,
 )
+from edgepart.silence import silence
 
 #: protobuf holds no message of 2 GiB; above this, weights go to a file beside the model
 _LARGEST_MODEL_BYTES = 2_000_000_000

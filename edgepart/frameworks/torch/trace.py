@@ -14,9 +14,9 @@ from torch.export import Dim, ExportedProgram
 from edgepart.errors import ExportError
 from edgepart.frameworks.messages import first_line
 from edgepart.frameworks.signature import Signature
-from edgepart.silence import silence
 from edgepart.frameworks.torch.example import zeros
 from edgepart.frameworks.torch.explain import is_fixed
+from edgepart.silence import silence
 
 #: of one entry of ``Tensor.shape``: torch's word for a size that varies, None for one that does not
 Hint = Callable[[int | str], Any]
