@@ -18,6 +18,13 @@ reference, as a factor (1.5: half as much again, or a third less):
 - ``share``: how a network's latency divides over its layers, carried from one device to another (Scission's blocks,
   Keras): the largest difference of the share that a prefix of the blocks takes.
 
+*Errors per device* of the catalogue (``carried``): each of the twelve networks carried to the device from every other
+one of the catalogue, against what is published for it. The device's rate is that of the catalogue, so this judges the
+rule with the figures that edgepart ships. For comparison, the same onto the benchmark's other devices, each at its own
+rate (``other_devices``); and onto the one device that another publisher measured under another runtime (``keras``).
+Nothing published has power or energy of these devices, nor reference networks beside transformers (``devices/hat``),
+and microcontrollers (``devices/mlperf_tiny_v1.2.csv``) are not in the catalogue.
+
 *Links.* Medians of speed tests and of throughput traces; see ``links``.
 """
 
@@ -25,10 +32,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import gzip
 import itertools
 import math
 import os
+import platform
 import socket
 import statistics
 import sys
@@ -36,11 +45,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from edgepart.files import write_json
 from edgepart.hardware import catalogue
+from edgepart.profiling.machine import processor
 
 #: multiply-accumulates of convolutions and fully connected layers, in millions, counted from the definitions that the
 #: benchmark runs (Tencent/ncnn, benchmark/models/*.param); they differ a little from torchvision's networks
@@ -80,6 +92,12 @@ NCNN_DEVICES = {
     "cloud-gpu": "NVIDIA Tesla V100-PCIE-32GB  (GV100 SM x 80 + Tensor Core x 640)",
 }
 
+#: devices of the catalogue whose published setting runs on a GPU
+GPUS = ("jetson-orin-nano", "cloud-gpu")
+
+#: device of the catalogue → its name in Scission's measurements, under Keras
+SCISSION_DEVICES = {"raspberry-pi-4": "device-raspi4"}
+
 #: power of a phone's radio while it sends, (slope in mW per Mbit/s, base in mW): Huang et al., "A close examination of
 #: performance and power characteristics of 4G LTE networks", MobiSys 2012, power model of the uplink
 RADIO_POWER = {"3g": (868.98, 817.88), "4g": (438.39, 1288.04), "wifi": (283.17, 132.86)}
@@ -92,7 +110,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not data:
         parser.error("set EDGEPART_DATA to the folder that holds devices/ and traces/")
-    result = measure(Path(data))
+    result = about_this_run() | measure(Path(data))
     write_json(arguments.output, result)
     wrong = disagreements(result)
     for line in wrong:
@@ -101,12 +119,22 @@ def main() -> int:
     return 1 if wrong else 0
 
 
+def about_this_run() -> dict[str, Any]:
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {"processor": processor(), "cpus": os.cpu_count(), "system": platform.platform(terse=True)},
+        "versions": {"python": platform.python_version(), "edgepart": version("edgepart")},
+    }
+
+
 def measure(data: Path) -> dict[str, Any]:
     """Everything derived, as one JSON-able value; prints the table of errors on the way."""
     settings = {name: best_setting(data, title) for name, title in NCNN_DEVICES.items()}
     latencies = {name: setting["latency_s"] for name, setting in settings.items()}
     rates = {name: rate(latency) for name, latency in latencies.items()}
     print_factors(latencies)
+    carried = carried_errors(latencies)
+    print_carried(carried)
     return {
         "devices": {
             name: {
@@ -115,9 +143,13 @@ def measure(data: Path) -> dict[str, Any]:
                 "networks": len(latencies[name]),
                 "average_over_least": round(settings[name]["average_over_least"], 3),
                 "rate_error": summary(rate_factors(latencies[name]).values()),
+                "carried": carried[name],
             }
             for name in NCNN_DEVICES
         },
+        "without_measurements": sorted(name for name in shipped() if name not in NCNN_DEVICES),
+        "other_devices": other_devices(data, latencies),
+        "keras": {name: keras_errors(data, name, there) for name, there in SCISSION_DEVICES.items()},
         "rate_error": summary(f for latency in latencies.values() for f in rate_factors(latency).values()),
         "transfer_error": transfer_error(data, latencies),
         "share_error": share_error(data),
@@ -132,12 +164,32 @@ def measure(data: Path) -> dict[str, Any]:
 
 def best_setting(data: Path, title: str) -> dict[str, Any]:
     """The published setting (GPU, threads, cores) of a device under which its networks run fastest."""
-    runs: dict[tuple[str, ...], dict[str, tuple[float, float]]] = defaultdict(dict)
+    return fastest(published(data)[title])
+
+
+Run = dict[str, tuple[float, float]]
+
+
+@functools.cache
+def published(data: Path) -> dict[str, dict[tuple[str, ...], Run]]:
+    """Title → setting → network → seconds (least, average) in ncnn's benchmark."""
+    runs: dict[str, dict[tuple[str, ...], Run]] = defaultdict(lambda: defaultdict(dict))
     for row in read(data / "devices/ncnn_benchmark.csv"):
-        if row["device"] == title and row["model"] in NCNN_MMACS and float(row["min_ms"] or 0) > 0:
+        if row["model"] in NCNN_MMACS and float(row["min_ms"] or 0) > 0:
             key = (row["gpu_device"], row["num_threads"], row["powersave"], row["loop_count"])
-            runs[key].setdefault(row["model"], (float(row["min_ms"]) / 1e3, float(row["avg_ms"]) / 1e3))
-    complete = {key: run for key, run in runs.items() if len(run) == len(NCNN_MMACS)}
+            both = (float(row["min_ms"]) / 1e3, float(row["avg_ms"]) / 1e3)
+            runs[row["device"]][key].setdefault(row["model"], both)
+    return runs
+
+
+def is_complete(run: Run) -> bool:
+    """Whether all of the networks were measured."""
+    return len(run) == len(NCNN_MMACS)
+
+
+def fastest(runs: Mapping[tuple[str, ...], Run]) -> dict[str, Any]:
+    """The one of a device's complete settings with the highest rate."""
+    complete = {key: run for key, run in runs.items() if is_complete(run)}
     key = max(complete, key=lambda key: rate({name: least for name, (least, _) in complete[key].items()}))
     run = complete[key]
     return {
@@ -166,17 +218,71 @@ def transfer_factors(from_s: Mapping[str, float], to_s: Mapping[str, float], ref
 
 def transfer_error(data: Path, latencies: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Errors of carrying latencies over by the ratio of rates."""
-    gpus = {"jetson-orin-nano", "cloud-gpu"}
     factors: dict[str, list[float]] = defaultdict(list)
     for a, b in itertools.permutations(latencies, 2):
-        kind = "with_a_gpu" if {a, b} & gpus else "between_cpus"
+        kind = "with_a_gpu" if {a, b} & {*GPUS} else "between_cpus"
         factors[kind] += transfer_factors(latencies[a], latencies[b], REFERENCES)
     for device, keras in keras_latencies(data).items():
         if device != "cloud-6700k(GPU)":
             named = {ncnn: keras[name] for name, ncnn in KERAS_TO_NCNN.items()}
-            for b in latencies.keys() - gpus:
+            for b in latencies.keys() - {*GPUS}:
                 factors["across_runtimes"] += transfer_factors(named, latencies[b], ("mobilenet_v2", "resnet50"))
     return {kind: summary(values) for kind, values in factors.items()}
+
+
+def carried_errors(latencies: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """Device → errors of what is carried to it from the others: from all, from processors, from GPUs."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, latency in latencies.items():
+        factors = {a: transfer_factors(latencies[a], latency, REFERENCES) for a in latencies if a != name}
+        on_gpus, elsewhere = ([a for a in factors if (a in GPUS) == gpu] for gpu in (True, False))
+        found[name] = {
+            "networks": len(latency) - len(REFERENCES),
+            "from_all": summary(itertools.chain(*factors.values())),
+            "from_processors": summary(itertools.chain(*(factors[a] for a in elsewhere))),
+            "from_gpus": summary(itertools.chain(*(factors[a] for a in on_gpus))),
+            "median_factor_from": {a: summary(factors[a])["median_factor"] for a in factors},
+        }
+    return found
+
+
+def other_devices(data: Path, latencies: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Errors of carrying from the catalogue's processors, or GPUs, to devices of the same kind outside it."""
+    others = {
+        title: fastest(runs)
+        for title, runs in published(data).items()
+        if title not in NCNN_DEVICES.values() and any(map(is_complete, runs.values()))
+    }
+    found: dict[str, Any] = {}
+    for kind, gpu in (("processors", False), ("gpus", True)):
+        there = [one["latency_s"] for one in others.values() if one["setting"]["gpu"] == gpu]
+        sources = [latency for name, latency in latencies.items() if (name in GPUS) == gpu]
+        factors = [f for to in there for a in sources for f in transfer_factors(a, to, REFERENCES)]
+        found[kind] = {"devices": len(there), **summary(factors)}
+    return found
+
+
+def keras_errors(data: Path, name: str, there: str) -> dict[str, Any]:
+    """Scission's networks carried under Keras from its other devices: at Keras's own rate there, at the catalogue's."""
+    latencies, rates = keras_latencies(data), keras_rates(data)
+    references = {name for name, ncnn in KERAS_TO_NCNN.items() if ncnn in REFERENCES}
+    shipped_rate = catalogue.device(name).macs_per_s
+    own, ours = [], []
+    for a in latencies.keys() - {there}:
+        ratios = [latencies[a][n] / latencies[there][n] for n in latencies[a].keys() - references]
+        own += [rates[a] / rates[there] * ratio for ratio in ratios]
+        ours += [rates[a] / shipped_rate * ratio for ratio in ratios]
+    return {
+        "networks": len(latencies[there]) - len(references),
+        "sources": len(latencies) - 1,
+        "at_its_rate_under_keras": summary(own),
+        "at_the_rate_of_the_catalogue": summary(ours),
+    }
+
+
+def shipped() -> list[str]:
+    """The names of the devices that come with edgepart."""
+    return [path.stem for path in (Path(__file__).parent.parent / "profiles/devices").glob("*.yaml")]
 
 
 def share_error(data: Path) -> dict[str, float]:
@@ -342,6 +448,19 @@ def print_factors(latencies: Mapping[str, Mapping[str, float]]) -> None:
     factors = {name: rate_factors(latency) for name, latency in latencies.items()}
     for network in (name for name in NCNN_MMACS if name not in REFERENCES):
         print(f"{network:18}" + "".join(f"{factors[name][network]:18.2f}" for name in latencies))
+
+
+def print_carried(carried: Mapping[str, Mapping[str, Any]]) -> None:
+    """Errors of what is carried to every device of the catalogue."""
+    print("\ncarried over from the other devices by the ratio of rates, against the published latency, as a factor:")
+    print(f"{'device':18}{'networks':>10}{'median':>10}{'90 %':>10}{'worst':>10}{'from processors':>18}")
+    for name, found in carried.items():
+        all_of_them = found["from_all"]
+        cells = (all_of_them[key] for key in ("median_factor", "ninth_decile_factor", "worst_factor"))
+        row = "".join(f"{value:10.2f}" for value in cells)
+        print(f"{name:18}{found['networks']:10}{row}{found['from_processors']['median_factor']:18.2f}")
+    for name in sorted(set(shipped()) - carried.keys()):
+        print(f"{name:18}{'nothing published to compare with':>10}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Frameworks and solvers log, warn and print about what is then raised or does not matter: nothing of it reaches the user.
+"""Frameworks and solvers log, warn and print about what is raised or does not matter: nothing of it reaches the user.
 
 ``quiet`` is for what only speaks through Python, ``silence`` also for C++ that writes to the terminal past it.
 """

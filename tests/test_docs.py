@@ -75,7 +75,9 @@ def test_the_python_reference_has_every_public_name():
     assert sorted(named) == edgepart.__all__
 
 
-@pytest.mark.parametrize(("block", "load"), [(0, catalogue.device), (1, catalogue.link), (2, catalogue.price)])
+@pytest.mark.parametrize(
+    ("block", "load"), [(0, catalogue.device), (1, catalogue.link), (2, catalogue.price), (3, catalogue.device)]
+)
 def test_the_profiles_that_are_shown_load(block, load, tmp_path):
     _, text = next(itertools.islice(blocks(ROOT / "docs" / "add-a-device.md", "yaml"), block, None))
     (tmp_path / "mine.yaml").write_text(text)

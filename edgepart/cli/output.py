@@ -15,6 +15,10 @@ from edgepart.errors import EdgepartError
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
+#: what a ``~`` before a figure means
+ESTIMATE = "~ estimate: scaled from a measurement on another device, or computed from the device's rates"
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from edgepart.cli.output import (
+    ESTIMATE,
     json_option,
     note,
     parse_amount,
@@ -19,6 +20,8 @@ from edgepart.cli.output import (
     print_json,
     print_table,
 )
+from edgepart.cli.search_options import Asked
+from edgepart.cli.search_options import options as search_options
 from edgepart.cli.what_if_options import options as what_if_options
 from edgepart.errors import EdgepartError
 from edgepart.hardware import Profile
@@ -77,7 +80,9 @@ from edgepart.units import amount, percent, seconds, significant, size
     help="Plan for the exits of a bundle, and the share of its validation data that leaves at each.",
 )
 @click.option(
-    "--strategy", metavar="NAME", help="Who leaves, for --exits-of: confidence (default) or another with a threshold."
+    "--strategy",
+    metavar="NAME",
+    help="Who leaves, for --exits-of and --pareto: confidence (default) or another with a threshold.",
 )
 @click.option(
     "--threshold", type=float, help="Of the strategy; by default the fastest that costs at most 0.5 % of accuracy."
@@ -87,6 +92,7 @@ from edgepart.units import amount, percent, seconds, significant, size
     "-o", "--output", default="plan.json", show_default=True, type=click.Path(path_type=Path), help="The file to write."
 )
 @what_if_options
+@search_options
 @json_option
 def command(
     profile: Path,
@@ -118,6 +124,7 @@ def command(
     most_plans: int,
     outage_below: str | None,
     plot: Path | None,
+    asked: Asked,
     as_json: bool,
 ) -> None:
     """Place the layers and exits of the network in PROFILE on tiers, and write the plan.
@@ -125,6 +132,9 @@ def command(
     The default method finds the best placement, whatever the shape of the network, and says how that is proven;
     devices' own memory is always a limit. It is the best for samples that take no exit, and exits are put into its
     parts afterwards, unless it is known (--exits-of) or assumed (--leave) who leaves where.
+
+    With --pareto it chooses exits, heads and thresholds as well, among those of built bundles, and prints the plans
+    that no other one beats in every objective; --pick writes one of them.
 
     With --what-if or --under-trace no plan is written: they tell how the best plan changes over a range, and between
     which plans to switch while a link's bandwidth changes.
@@ -141,7 +151,26 @@ def command(
         "answer_bytes": parse_size(answer),
         "deployment": deployment,
     }
-    shares = _exit_shares(leave, exits_of, strategy, threshold)
+    shares = _exit_shares(leave, exits_of, None if asked.pareto else strategy, threshold)
+    if asked.pareto:
+        if shares is not None or what_if or traces:
+            raise EdgepartError(
+                "--pareto chooses who leaves where: drop --exits-of, --leave, --what-if and --under-trace"
+            )
+        from edgepart.cli.search import answer as answer_search
+
+        front = answer_search(
+            make_problem(measured, places, parse_pairs("--link", links), **stated),
+            measured.runtime,
+            asked,
+            output,
+            exits_per_part=exits_per_part,
+            strategy=strategy,
+            show=not as_json,
+        )
+        if as_json:
+            print_json(front)
+        return
     if what_if or traces:
         from edgepart.cli.what_if import answer as answer_what_if
 
@@ -306,7 +335,7 @@ def _summary(plan: Plan) -> list[str]:
         lines.append(f"Not split: everything runs on {used[0]}.")
     lines.append(_proof(plan))
     if any(tier.estimated for tier in plan.tiers):
-        lines.append("~ estimate: measured on another device and scaled by the ratio of the two devices' rates")
+        lines.append(ESTIMATE)
     return lines
 
 

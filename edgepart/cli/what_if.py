@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgepart.cli.output import parse_pairs, print_table
+from edgepart.cli.output import ESTIMATE, parse_pairs, print_table
 from edgepart.errors import EdgepartError
 from edgepart.evaluation.plots_canvas import Canvas, plain, require_matplotlib
 from edgepart.evaluation.report_style import INK, MUTED, PAPER
@@ -243,7 +243,7 @@ def _method(found: WhatIf) -> str:
 
 def _note_estimates(found: WhatIf | Switching) -> None:
     if found.estimated:
-        click.echo("~ estimate: measured on another device and scaled by the ratio of the two devices' rates")
+        click.echo(ESTIMATE)
 
 
 def _parameter(found: WhatIf, at: float) -> str:

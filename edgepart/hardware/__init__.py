@@ -6,12 +6,13 @@ two rates, and is called an estimate wherever it is shown.
 """
 
 from edgepart.hardware.catalogue import THIS
-from edgepart.hardware.device import Device
+from edgepart.hardware.device import FROM_KIT, Device
 from edgepart.hardware.link import Link
 from edgepart.hardware.price import DimecPrice, ServerlessPrice
 from edgepart.hardware.profile import Cut, LayerProfile, Load, Measurement, PartLatency, PartMemory, Profile, Segment
 
 __all__ = [
+    "FROM_KIT",
     "THIS",
     "Cut",
     "Device",

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,6 @@ class _Measured:
         macs, moved: (layers,)
         first: (segments,) index of each segment's first layer
         seconds, weight: (segments,) what they took, and their shares of their network's time
-        network: (segments,) number of the network that each is of
     """
 
     macs: Floats
@@ -95,7 +95,6 @@ class _Measured:
     first: NDArray[np.int64]
     seconds: Floats
     weight: Floats
-    network: NDArray[np.int64]
 
     def predict(self, rates: Floats) -> Floats:
         """(segments,) seconds, given 1/peak, 1/bandwidth, overhead."""
@@ -114,7 +113,7 @@ def calibrate(profiles: Sequence[Profile]) -> Calibration:
             segments.
     """
     _check_together(profiles)
-    pieces = [_pieces(number, profile) for number, profile in enumerate(profiles)]
+    pieces = [_pieces(profile) for profile in profiles]
     everything = _join(pieces)
     if len(everything.seconds) < _LEAST_SEGMENTS:
         raise ProfileError(
@@ -165,7 +164,7 @@ def _check_together(profiles: Sequence[Profile]) -> None:
                 )
 
 
-def _pieces(number: int, profile: Profile) -> _Measured:
+def _pieces(profile: Profile) -> _Measured:
     layers_s = profile.layer_latency_s()
     taken = [sum(layers_s[one.name] for one in profile.layers[x.start : x.stop]) for x in profile.segments]
     scale = profile.end_to_end.median_s / (sum(taken) or 1.0)
@@ -180,7 +179,6 @@ def _pieces(number: int, profile: Profile) -> _Measured:
         first=np.cumsum([0, *(len(inside) for inside in layers[:-1])]),
         seconds=seconds,
         weight=seconds / seconds.sum(),
-        network=np.full(len(seconds), number),
     )
 
 
@@ -192,7 +190,6 @@ def _join(pieces: Sequence[_Measured]) -> _Measured:
         first=np.concatenate([one.first + start for one, start in zip(pieces, starts, strict=True)]),
         seconds=np.concatenate([one.seconds for one in pieces]),
         weight=np.concatenate([one.weight for one in pieces]),
-        network=np.concatenate([one.network for one in pieces]),
     )
 
 
@@ -203,11 +200,17 @@ def _fit(measured: _Measured) -> Floats:
     overhead_s = total_s / len(measured.macs)
     low = np.log([1 / _RATES[1], 1 / _RATES[1], _LEAST_OVERHEAD_S])
     high = np.log([1 / _RATES[0], 1 / _RATES[0], max(1.0, 2 * overhead_s)])
-    weight = np.sqrt(measured.weight)
 
     def residuals(logarithms: Floats) -> Floats:
-        return np.asarray(weight * np.log(measured.predict(np.exp(logarithms)) / measured.seconds) / _ROBUST)
+        return np.asarray(np.log(measured.predict(np.exp(logarithms)) / measured.seconds) / _ROBUST)
 
+    def loss(squares: Floats) -> Floats:
+        """Weighted soft l1 of squared residuals, and its derivatives."""
+        root = np.sqrt(1 + squares)
+        return np.asarray(measured.weight * np.array([2 * (root - 1), 1 / root, -0.5 / root**3]))
+
+    # the stubs of SciPy know no function of the squares alone
+    weighted: Any = loss
     starts = [
         np.log([each[0] * compute, each[1] * moving, overhead_s * extra])
         for compute in (1.0, 0.3)
@@ -215,7 +218,7 @@ def _fit(measured: _Measured) -> Floats:
         for extra in (0.3, 1e-3)
     ]
     fits = [
-        least_squares(residuals, np.clip(start, low + 1e-9, high - 1e-9), bounds=(low, high), loss="soft_l1")
+        least_squares(residuals, np.clip(start, low + 1e-9, high - 1e-9), bounds=(low, high), loss=weighted)
         for start in starts
     ]
     return np.exp(min(fits, key=lambda fit: float(fit.cost)).x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,8 @@ from edgepart.files import Record
 
 #: where the figures of a profile file come from
 Basis = Literal["measured", "data-sheet"]
+#: ``source`` of a machine that a kit measured: its ``macs_per_s`` is that of the measured network itself
+FROM_KIT = "edgepart profile --from-kit"
 
 
 class Device(Record):
@@ -49,9 +52,12 @@ class Device(Record):
     @model_validator(mode="before")
     @classmethod
     def _rate_from_peak(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("macs_per_s") is None and value.get("peak_macs_per_s") is not None:
-            return value | {"macs_per_s": value["peak_macs_per_s"]}
-        return value
+        if not isinstance(value, dict) or value.get("macs_per_s") is not None or value.get("peak_macs_per_s") is None:
+            return value
+        peak = value["peak_macs_per_s"]
+        # a peak that is no rate is refused itself, and need not be refused twice
+        is_rate = isinstance(peak, int | float) and 0 < peak < math.inf
+        return value | {"macs_per_s": peak if is_rate else 1.0}
 
     @model_validator(mode="after")
     def _whole_roofline(self) -> Self:

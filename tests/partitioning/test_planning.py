@@ -232,7 +232,7 @@ def test_an_exit_called_like_a_tensor_that_crosses_is_told_before_anything_is_bu
     given = {"profile": profile, "tiers": {"edge": "this", "cloud": "this"}, "links": {"edge:cloud": "wifi"}}
     inside = plan(**given, split_after={"edge": "third"}, exit_after=["first"])
     assert inside.exit_names == ("edge-1", "final")
-    with pytest.raises(PlanError, match="exit 'final' is called like a tensor that crosses .* rename that layer"):
+    with pytest.raises(PlanError, match=r"exit 'final' is called like a tensor that crosses .* rename that layer"):
         plan(**given, split_after={"edge": "final"})
-    with pytest.raises(PlanError, match="exit 'third' is called like a tensor that crosses .* give it another name"):
+    with pytest.raises(PlanError, match=r"exit 'third' is called like a tensor that crosses .* give it another name"):
         plan(**given, split_after={"edge": "third"}, exit_after={"third": "first"})

@@ -181,7 +181,7 @@ def test_estimates_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "~10 s" in printed
     assert printed.endswith(
-        "~ estimate: measured on another device and scaled by the ratio of the two devices' rates\n"
+        "~ estimate: scaled from a measurement on another device, or computed from the device's rates\n"
     )
 
 

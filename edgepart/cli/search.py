@@ -1,0 +1,144 @@
+"""What ``edgepart partition --pareto`` prints, draws and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgepart.cli.output import ESTIMATE, note, print_table
+from edgepart.cli.search_options import DEFAULT_OBJECTIVES, DEFAULT_TRIALS, SEPARATE, Asked
+from edgepart.errors import MissingExtra
+from edgepart.evaluation.exit_shares import DEFAULT_STRATEGY
+from edgepart.evaluation.plots_canvas import require_matplotlib
+from edgepart.files import require_parent, write_text
+from edgepart.partitioning.problem import Problem
+from edgepart.search import Front, Pareto, Point, search
+from edgepart.search.front import ACCURACY, KNEE
+from edgepart.search.plot import plot, shown
+from edgepart.units import percent, significant
+
+#: beside the plan
+FRONT, PICTURE, JOURNAL = "pareto.json", "pareto.svg", "pareto.journal"
+#: points of a front that are printed
+_MOST_SHOWN = 40
+
+
+def answer(
+    problem: Problem,
+    runtime: str,
+    asked: Asked,
+    output: Path,
+    *,
+    exits_per_part: int = 3,
+    strategy: str | None = None,
+    show: bool = True,
+) -> dict[str, Any]:
+    """Search, print the front if ``show``, write it, its picture and the plan that was picked; the front as JSON.
+
+    Args:
+        runtime: that the profile was measured on
+        output: file of the plan; the front, its picture and the trials lie beside it
+
+    Raises:
+        EdgepartError: as :func:`edgepart.search.search` and :meth:`edgepart.search.Front.plan`.
+    """
+    require_parent(output)
+    folder = output.parent
+    front = search(
+        problem,
+        asked.banks,
+        [name.strip() for name in (asked.objectives or DEFAULT_OBJECTIVES).split(",")],
+        runtime=runtime,
+        strategy=strategy or DEFAULT_STRATEGY,
+        separate=asked.thresholds == SEPARATE,
+        exits_per_part=exits_per_part,
+        trials=asked.trials or DEFAULT_TRIALS,
+        seed=asked.seed or 0,
+        storage=asked.storage or folder / JOURNAL,
+    )
+    document = front.record()
+    document.save(folder / FRONT)
+    if show:
+        show_front(front, document)
+    note(f"wrote {folder / FRONT}")
+    _draw(front, folder / PICTURE)
+    if asked.pick is not None:
+        front.plan(asked.pick).save(output)
+        note(f"wrote {output}, the plan of point {asked.pick}")
+    return document.model_dump(mode="json")
+
+
+def show_front(front: Front, document: Pareto) -> None:
+    """Print the points of a front, or so many of them, and how they were found."""
+    numbers = _numbers(len(front.points), front.knee)
+    proof = "proven" if front.proven else "not proven"
+    print_table(
+        ("point", *front.objectives, "exits: share that goes on", "threshold", "layers", ""),
+        [_row(front, document, number) for number in numbers],
+        title=f"Pareto front of {document.network} ({proof})",
+    )
+    hidden = len(front.points) - len(numbers)
+    if hidden:
+        click.echo(f"{hidden} points between these are in {FRONT} only.")
+    click.echo(f"Knee: point {front.knee}, {KNEE}.")
+    click.echo(f"{front.how[0].upper()}{front.how[1:]}.")
+    click.echo(f"Accuracy and shares are those of {len(set(_bundles(front))) or 'no'} bundle(s) on validation data.")
+    if _estimated(front):
+        click.echo(ESTIMATE)
+    for caution in front.cautions:
+        click.echo(f"Note: {caution}.")
+
+
+def _row(front: Front, document: Pareto, number: int) -> tuple[str, ...]:
+    point, recorded, units = front.points[number - 1], document.points[number - 1], front.units()
+    about = "~" if _estimated(front) else ""
+    values = [
+        ("" if name == ACCURACY or units[name] not in ("s", "J", "USD") else about) + shown(name, value, units[name])
+        for name, value in zip(front.objectives, point.values, strict=True)
+    ]
+    exits = [f"{each.after}{f' {each.head}' if each.head else ''}: {percent(each.going_on)}" for each in recorded.exits]
+    layers = [f"{name} {count}" for name, count in recorded.layers.items() if count]
+    return (
+        str(number),
+        *values,
+        ", ".join(exits) or "none",
+        _thresholds(point),
+        ", ".join(layers) if len(layers) > 1 else f"all on {layers[0].rpartition(' ')[0]}",
+        "knee" if number == front.knee else "",
+    )
+
+
+def _thresholds(point: Point) -> str:
+    found = [significant(value) if value else "0" for value in point.thresholds]
+    return ", ".join(dict.fromkeys(found) if len(set(found)) == 1 else found) or "-"
+
+
+def _numbers(count: int, knee: int) -> list[int]:
+    """The points that are shown: evenly spread, both ends and the knee."""
+    if count <= _MOST_SHOWN:
+        return list(range(1, count + 1))
+    spread = {1 + round(index * (count - 1) / (_MOST_SHOWN - 2)) for index in range(_MOST_SHOWN - 1)}
+    return sorted(spread | {knee})
+
+
+def _bundles(front: Front) -> Sequence[str]:
+    return [bundle for point in front.points for bundle in point.bundles]
+
+
+def _estimated(front: Front) -> bool:
+    return any(tier.estimated for tier in front.problem.tiers)
+
+
+def _draw(front: Front, target: Path) -> None:
+    if len(front.objectives) < 2:
+        return
+    try:
+        require_matplotlib()
+    except MissingExtra as error:
+        note(f"no picture: {error}")
+        return
+    write_text(target, plot(front))
+    note(f"wrote {target}")

@@ -1,0 +1,82 @@
+"""What 'edgepart profile --calibrate' writes and says."""
+
+import json
+
+import pytest
+from roofline_profiles import TRUE, measured
+
+from edgepart import profiling
+from edgepart.cli.main import main
+from edgepart.hardware import catalogue
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        measured(seed).save(f"net{seed}.json")
+    return tmp_path
+
+
+def test_a_device_file_is_written_from_profiles(capsys):
+    assert main(["profile", "--calibrate", "board.yaml", "net0.json", "net1.json", "net2.json"]) == 0
+    device = catalogue.device("./board.yaml")
+    assert {name: getattr(device, name) for name in TRUE} == pytest.approx(TRUE, rel=1e-2)
+    assert (device.name, device.basis, device.facts["threads"]) == ("board", "measured", 1)
+    assert "with chain0, chain1, chain2; networks off by 0.0 %" in device.source
+    printed = capsys.readouterr()
+    lines = [" ".join(line.split()) for line in printed.out.splitlines()]
+    assert any(line.startswith("chain0") and line.count("0.0 %") == 2 for line in lines)
+    assert any(line.startswith("peak_macs_per_s 40.0 GMAC/s") for line in lines)
+    assert printed.err == ""
+
+
+def test_a_device_file_that_is_there_keeps_what_is_not_measured(folder):
+    known = "title: My board\ntier: mobile\nmemory_bytes: 1234\ncores: 2\npower_w: 3.5\nmacs_per_s: 1\n"
+    (folder / "board.yaml").write_text(known + "basis: data-sheet\nsource: its maker\n")
+    assert main(["profile", "--calibrate", "board.yaml", "net0.json", "net1.json"]) == 0
+    device = catalogue.device("./board.yaml")
+    assert (device.title, device.tier, device.memory_bytes, device.cores, device.power_w) == (
+        "My board", "mobile", 1234, 2, 3.5
+    )  # fmt: skip
+    assert device.basis == "measured"
+    assert device.macs_per_s == measured(0).device.macs_per_s
+
+
+def test_json_and_a_poor_fit(capsys):
+    measured(3, true={name: 10 * value for name, value in TRUE.items()}).save("odd.json")
+    assert main(["profile", "--calibrate", "board.yaml", "odd.json", "net0.json", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["poor"]
+    assert [one["network"] for one in found["networks"]] == ["chain3", "chain0"]
+    assert main(["profile", "--calibrate", "board.yaml", "odd.json", "net0.json"]) == 0
+    assert "The fit is poor" in capsys.readouterr().err
+
+
+def test_a_model_is_measured_here(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(profiling, "profile", lambda model, **options: asked.append((model, options)) or measured(1))
+    assert main(["profile", "--calibrate", "board.yaml", "net.py:make", "--quick", "--runtime", "onnxruntime"]) == 0
+    assert asked == [("net.py:make", {"runtime": "onnxruntime", "threads": 1, "quick": True})]
+    assert "give a second one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--calibrate", "board.yaml"], "--calibrate takes profile.json files or models"),
+        (["--calibrate", "nowhere/board.yaml", "net0.json"], "does not exist"),
+        (["--calibrate", "broken.yaml", "net0.json"], "broken.yaml is not valid: field"),
+        (["--calibrate", "board.yaml", "missing.json"], "missing.json does not exist"),
+        (["--calibrate", "board.yaml", "net0.json", "-o", "p.json"], "has no part in --calibrate"),
+        (["--calibrate", "board.yaml", "net0.json", "--on", "me@board"], "--on has no part in --calibrate"),
+        (["--calibrate", "board.yaml", "net0.json", "--threads", "2"], "--threads has no part in --calibrate"),
+        (["net.py:make", "net0.json"], "only --calibrate takes several"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(arguments, message, folder, capsys):
+    (folder / "broken.yaml").write_text("title: a board\n")
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    assert main(["profile", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before

@@ -1,0 +1,218 @@
+"""Banks from real bundles: what they answer, what they refuse, and that the plan of a point can be built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+import numpy as np
+import pytest
+from banks import on_tiers
+from click.testing import CliRunner
+from small_networks import EXAMPLE, captured, images, network, plan_for
+
+from edgepart.bundle import build
+from edgepart.cli.search import answer
+from edgepart.cli.search_options import options
+from edgepart.errors import BundleError, DispatchError, EdgepartError, PlanError
+from edgepart.evaluation.exit_shares import exit_shares
+from edgepart.partitioning import Plan
+from edgepart.partitioning.values import value
+from edgepart.search import Pareto, open_banks, search
+from edgepart.testing.traces import synthetic_trace
+from edgepart.training import TrainingSettings
+
+SETTINGS = TrainingSettings.for_mode("heads", epochs=1, batch_size=16)
+
+
+def two_exits(graph):
+    exits = (("early", "mobile", "stem"), ("late", "mobile", "first"))
+    return plan_for(graph, (("mobile", "first"), ("cloud", None)), exits)
+
+
+def built(model, plan, output, head=None, settings=SETTINGS):
+    return build(
+        model,
+        plan,
+        images(60),
+        validation=images(60, seed=1),
+        example=EXAMPLE,
+        settings=settings,
+        head=head,
+        output=output,
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def graph(model):
+    return captured(model)
+
+
+@pytest.fixture(scope="module")
+def bundles(model, graph, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("banks")
+    return [built(model, two_exits(graph), folder / head, head) for head in ("linear", "conv_pool")]
+
+
+@pytest.fixture(scope="module")
+def problem(graph):
+    return on_tiers(graph, 2, np.random.default_rng(0))
+
+
+def test_the_heads_of_all_bundles_stand_at_their_places(bundles, graph):
+    bank = open_banks(bundles, graph)
+    assert [{head.template for head in heads} for heads in bank.places] == 2 * [{"linear", "conv_pool"}]
+    assert [heads[0].tensor for heads in bank.places] == [point.tensor for point in bundles[0].plan.exits]
+    assert [len(heads) for heads in open_banks([bundles[0], bundles[0]], graph).places] == [1, 1]
+    assert bank.cautions == ()
+
+
+@pytest.mark.parametrize("strategy", ["confidence", "entropy"])
+def test_what_goes_on_is_what_the_bundle_itself_says(bundles, graph, strategy):
+    bank = open_banks(bundles[:1], graph, strategy)
+    for level in bank.levels[:: max(1, len(bank.levels) // 5)]:
+        accuracy, found = bank.replay([heads[0] for heads in bank.places], [level] * len(bank.places))
+        known = exit_shares(bundles[0], strategy, level.value)
+        assert [share.going_on for share in found] == pytest.approx([share.going_on for share in known])
+        assert [replace(a, name="", going_on=0) for a in found] == [replace(b, name="", going_on=0) for b in known]
+        assert 0 <= accuracy <= 1
+
+
+@pytest.mark.slow
+def test_the_plan_of_a_point_is_built_and_answers_as_the_front_said(bundles, model, problem, tmp_path):
+    front = search(problem, bundles, runtime="torch")
+    assert front.proven
+    number = next(n for n, point in enumerate(front.points, start=1) if len(point.exits) == 1)
+    point, plan = front.points[number - 1], front.plan(number)
+    assert [exit_.threshold for exit_ in plan.exits] == list(point.thresholds)
+    assert [exit_.head for exit_ in plan.exits] == [share.head for share in point.exits]
+    assert plan.predicted["latency"] == point.values[1]
+    plan.save(tmp_path / "plan.json")
+    again = built(model, Plan.load(tmp_path / "plan.json"), tmp_path / "bundle")
+    shares = exit_shares(again, threshold=point.thresholds[0])
+    (share,) = shares
+    assert share.tensor == point.exits[0].tensor
+    assert share.going_on == pytest.approx(point.exits[0].going_on, abs=0.15)
+    tier_of = point.placement.tier_of
+    assert value(replace(problem, exits=shares), tier_of, "latency") == pytest.approx(point.values[1], rel=0.3)
+
+
+def test_another_network_is_refused(bundles):
+    other = captured(network(), EXAMPLE).model_copy(update={"outputs": ("x",)})
+    with pytest.raises(BundleError, match="name a bundle of the same network"):
+        open_banks(bundles, other)
+
+
+def test_other_samples_are_refused(bundles, graph, monkeypatch):
+    monkeypatch.setitem(bundles[1].__dict__, "validation", bundles[1].validation.select(np.arange(30)))
+    with pytest.raises(BundleError, match=r"validated on other samples \(30\) than .* \(60\)"):
+        open_banks(bundles, graph)
+
+
+@pytest.mark.slow
+def test_heads_trained_with_the_network_are_cautioned_and_not_mixed(bundles, model, graph, tmp_path):
+    joint = TrainingSettings.for_mode("joint", epochs=2, batch_size=16, learning_rate=0.01)
+    other = built(model, two_exits(graph), tmp_path / "joint", "linear", joint)
+    (caution,) = open_banks([other], graph).cautions
+    assert "trained together with the network" in caution
+    with pytest.raises(BundleError, match="answer differently"):
+        open_banks([bundles[0], other], graph)
+
+
+def test_strategies_without_a_threshold_and_empty_banks_are_refused(bundles, graph, monkeypatch):
+    with pytest.raises(DispatchError, match="use confidence or entropy"):
+        open_banks(bundles, graph, "random")
+    with pytest.raises(PlanError, match="--bank"):
+        open_banks([], graph)
+    bare = synthetic_trace(5, ("cloud",))
+    monkeypatch.setitem(bundles[0].__dict__, "validation", bare)
+    monkeypatch.setattr(bundles[0], "plan", bundles[0].plan.model_copy(update={"exits": ()}))
+    with pytest.raises(PlanError, match="no exits to choose from"):
+        open_banks(bundles[:1], graph)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "given", "what"),
+    [
+        (("accuracy",), {}, "needs a cost"),
+        (("latency", "latency"), {}, "given twice"),
+        (("accuracy", "latensy"), {}, "did you mean latency"),
+        (("acuracy", "latency"), {}, "did you mean accuracy"),
+        (("accuracy", "money"), {}, "add --price"),
+        (("accuracy", "latency"), {"exits_per_part": 0}, "expected 1 or more"),
+        (("accuracy", "latency"), {"trials": 0}, "expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_searched_is_told(bundles, problem, objectives, given, what):
+    with pytest.raises(EdgepartError, match=what):
+        search(problem, bundles, objectives, **given)
+
+
+def test_energy_that_a_device_does_not_state_is_told(bundles, problem):
+    silent = replace(problem.tiers[1], device=problem.tiers[1].device.model_copy(update={"power_w": None}))
+    with pytest.raises(PlanError, match="states no power_w"):
+        search(replace(problem, tiers=(problem.tiers[0], silent)), bundles, ("accuracy", "energy"), most_listed=0)
+
+
+def test_nested_deployments_are_refused(bundles, problem):
+    with pytest.raises(PlanError, match="not of a nested one"):
+        search(replace(problem, deployment="nested"), bundles)
+
+
+@pytest.fixture
+def command(problem, tmp_path):
+    @click.command()
+    @options
+    def run(asked):
+        click.echo(answer(problem, "torch", asked, tmp_path / "plan.json")["knee"])
+
+    return lambda *given: CliRunner().invoke(run, given)
+
+
+def test_the_command_prints_the_front_and_writes_what_was_picked(command, bundles, tmp_path):
+    shown = command("--pareto", *(f"--bank={bundle.path}" for bundle in bundles), "--pick", "2")
+    assert shown.exception is None
+    for word in ("Pareto front of", "(proven)", "knee", "choices tried", "linear", "pareto.svg", "point 2"):
+        assert word in shown.output
+    front, plan = Pareto.load(tmp_path / "pareto.json"), Plan.load(tmp_path / "plan.json")
+    assert front.proven
+    assert [each.number for each in front.points] == list(range(1, len(front.points) + 1))
+    assert [each.tensor for each in plan.exits] == [each.tensor for each in front.points[1].exits]
+    assert [each.threshold for each in plan.exits] == [each.threshold for each in front.points[1].exits]
+    drawn = (tmp_path / "pareto.svg").read_text()
+    assert drawn.count("<title>point ") == len(front.points)
+    assert "knee: point" in drawn
+
+
+def test_a_large_search_keeps_its_trials_beside_the_plan(command, bundles, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgepart.search.joint.tried", lambda space, most: None)
+    given = ("--pareto", f"--bank={bundles[0].path}", "--thresholds", "each", "--objectives")
+    shown = command(*given, "latency,accuracy,mobile.memory", "--trials", "12")
+    assert "Found by 12 trials, not proven." in shown.output
+    assert (tmp_path / "pareto.journal").exists()
+    first = (tmp_path / "pareto.json").read_bytes()
+    command(*given, "latency,accuracy,mobile.memory", "--trials", "12", "--pick", "1")
+    assert (tmp_path / "pareto.json").read_bytes() == first
+    assert (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (["--pareto"], "--bank BUNDLE"),
+        (["--bank", "here"], "--bank belongs to a search"),
+        (["--pick", "3"], "--pick belongs to a search"),
+        (["--pareto", "--bank", "/no/such/bundle"], "does not exist"),
+    ],
+)
+def test_options_that_do_not_fit_are_told(command, given, what):
+    assert what in str(command(*given).exception)
+
+
+def test_a_point_that_the_front_does_not_have_is_told(command, bundles):
+    assert "give 1 to" in str(command("--pareto", f"--bank={bundles[0].path}", "--pick", "999").exception)
