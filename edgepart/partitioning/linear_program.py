@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ ONE = 0
 #: a coefficient that is left by rounding; rows are scaled so that their largest is about 1
 NOTHING = 1e-14
 #: status of SciPy's milp
-OPTIMAL, INFEASIBLE = 0, 2
+OPTIMAL, INFEASIBLE, FAILED = 0, 2, 4
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,24 @@ class LinearProgram:
         """Minimise."""
         costs = np.zeros(len(self._lower))
         costs[list(objective)] = list(objective.values())
-        with silence():  # HiGHS sometimes prints a line that is meant for its authors
-            answer = milp(
-                costs,
-                integrality=np.array(self._integral),
-                bounds=Bounds(np.array(self._lower), np.array(self._upper)),
-                constraints=self._constraints(),
-                options={"time_limit": time_limit_s, "mip_rel_gap": 0.0},
-            )
+        answer = self._solved(costs, time_limit_s)
+        if answer.status == FAILED:  # HiGHS lost its way in what it had simplified
+            answer = self._solved(costs, time_limit_s, presolve=False)
         # without integers there is no bound but the optimum
         bound = answer.fun if answer.status == OPTIMAL and answer.mip_dual_bound is None else answer.mip_dual_bound
         known = -np.inf if bound is None or np.isnan(bound) else float(bound)
         infeasible = answer.status == INFEASIBLE
         return Solution(answer.x, np.inf if infeasible else known, infeasible, answer.status in (OPTIMAL, INFEASIBLE))
+
+    def _solved(self, costs: NDArray[np.float64], time_limit_s: float, presolve: bool = True) -> Any:
+        with silence():  # HiGHS sometimes prints a line that is meant for its authors
+            return milp(
+                costs,
+                integrality=np.array(self._integral),
+                bounds=Bounds(np.array(self._lower), np.array(self._upper)),
+                constraints=self._constraints(),
+                options={"time_limit": time_limit_s, "mip_rel_gap": 0.0, "presolve": presolve},
+            )
 
     def _constraints(self) -> list[LinearConstraint]:
         if not self._rows:

@@ -14,8 +14,10 @@ from edgepart.partitioning import milp
 from edgepart.partitioning.milp import solve_within_limits
 from edgepart.partitioning.minimum_cut import MinimumCut
 from edgepart.partitioning.pins import windows
-from edgepart.partitioning.problem import Placement, Problem
+from edgepart.partitioning.problem import Placement, Problem, Tier
 from edgepart.partitioning.values import value
+from edgepart.testing.graphs import make_graph
+from edgepart.testing.hardware import example_device, example_link
 
 slowly = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
@@ -124,3 +126,17 @@ def with_other_names(problem: Problem) -> Problem:
         forbidden={renamed[name]: tiers for name, tiers in problem.forbidden.items()},
         together=tuple(frozenset(renamed[name] for name in group) for group in problem.together),
     )
+
+
+def test_a_limit_just_below_what_is_possible_is_refused() -> None:
+    """HiGHS ends such a program with an error after it has simplified it; it is then solved as it stands."""
+    graph = make_graph([("l0", [], {"a": 0}), ("l1", ["x"], {"b": 0}), ("l2", ["x"], {"c": 0})], {"x": 1})
+    device = example_device().model_copy(update={"power_w": 2.0})
+    link = example_link(1.0, 0.0).model_copy(update={"energy_j_per_byte": 0.5})
+    tiers = (
+        Tier("mobile", device, {"l0": 0.0, "l1": 0.0, "l2": 1.0}),
+        Tier("edge", device, dict.fromkeys(graph.position, 0.0)),
+    )
+    problem = Problem(graph, tiers, (link,), limits={"mobile.energy": 0.5 * (1 - 1e-6)})
+    with pytest.raises(InfeasiblePlan, match=r"mobile\.energy"):
+        MinimumCut().solve(problem)

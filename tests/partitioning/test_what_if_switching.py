@@ -105,6 +105,8 @@ def assert_states_what_it_does(problem: Problem, trace: BandwidthTrace, found: S
     for number, each in enumerate(found.sets, 1):
         assert len(each.plans) == len(each.shares) == len(each.thresholds) + 1 == number
         assert list(each.thresholds) == sorted(each.thresholds)
+        # at a threshold two plans are equally good, and either side of it is right
+        tied = int(np.isclose(rates[:, None], np.array(each.thresholds)[None, :], rtol=1e-9).sum())
         used = np.searchsorted(each.thresholds, rates)
         plans = [found.plans[plan].tier_of for plan in each.plans]
         walked = [
@@ -114,7 +116,7 @@ def assert_states_what_it_does(problem: Problem, trace: BandwidthTrace, found: S
         assert each.mean == pytest.approx(np.array(walked) @ weight, rel=1e-6, abs=1e-6)
         assert sum(each.shares) == pytest.approx(1.0)
         assert all(share > 0 for share in each.shares)
-        assert each.switches == sum(a != b for a, b in itertools.pairwise(used))
+        assert abs(each.switches - sum(a != b for a, b in itertools.pairwise(used))) <= 2 * tied
         assert each.saved == pytest.approx(1 - each.mean / found.sets[0].mean)
         assert each.above_oracle == pytest.approx(each.mean / found.oracle - 1, abs=1e-9)
     assert found.oracle <= found.sets[-1].mean * (1 + 1e-9)
