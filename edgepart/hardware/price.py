@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from edgepart.files import Record
+
+#: a GB-second is billed for 2^30 bytes, as the sizes on offer are (128 MB = 1/8 GB)
+GB = 2**30
 
 
 class ServerlessPrice(Record):
@@ -28,6 +32,23 @@ class ServerlessPrice(Record):
     sizes: tuple[tuple[int, float], ...]
     source: str
     note: str = ""
+
+    def smallest(self, needed_bytes: float) -> tuple[int, float] | None:
+        """Memory and GHz of the smallest size on offer that holds so much; None: none does."""
+        return min((each for each in self.sizes if each[0] >= needed_bytes), default=None)
+
+    def usd_per_s(self, memory_bytes: int, ghz: float) -> float:
+        """What a second costs in one of the sizes on offer."""
+        return memory_bytes / GB * self.usd_per_gb_s + ghz * self.usd_per_ghz_s
+
+    def billed_s(self, seconds: float) -> float:
+        """Seconds rounded up to whole steps."""
+        # a quotient that only rounding lifts above a whole number must not cost a step more
+        return math.ceil(round(seconds / self.step_s, 9)) * self.step_s
+
+    def egress_usd(self, sent_bytes: float) -> float:
+        """What leaving the tier costs."""
+        return sent_bytes / GB * self.usd_per_gb_egress
 
 
 class DimecPrice(Record):

@@ -17,7 +17,7 @@ from edgepart.partitioning.linear_program import Expression, combine
 from edgepart.partitioning.memory_rows import MemoryRows, most_bytes
 from edgepart.partitioning.node_variables import NodeVariables
 from edgepart.partitioning.problem import Problem
-from edgepart.partitioning.values import head_s, usd_per_s
+from edgepart.partitioning.values import head_s
 
 #: beyond so many steps a sample, a fraction of one is not worth an integer
 MOST_STEPS = 1e6
@@ -51,7 +51,7 @@ class BillingRows:
         """(bytes, what a step costs) of the sizes that may be the smallest which holds the part."""
         rates: dict[int, float] = {}
         for size, ghz in sorted(self.price.sizes):
-            rates.setdefault(size, usd_per_s(self.price, size, ghz) * self.price.step_s / self.unit)
+            rates.setdefault(size, self.price.usd_per_s(size, ghz) * self.price.step_s / self.unit)
             if size >= self._most_bytes:
                 break
         return list(rates.items())

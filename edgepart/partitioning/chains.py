@@ -24,7 +24,7 @@ from edgepart.partitioning.minimum_cut import Sides
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.problem import Placement, Problem
 from edgepart.partitioning.quantities import Quantity, quantity
-from edgepart.partitioning.values import head_s, usd_per_s, value
+from edgepart.partitioning.values import head_s, value
 
 METHOD = "dynamic programming"
 #: a longer chain would take more than a GB for the quantities between all pairs of cuts
@@ -252,7 +252,7 @@ class _Chain:
         """(cuts, cuts) USD for a step, in the smallest size that holds the part; infinite where none does."""
         rates = {0: 0.0}
         for held, ghz in sorted(price.sizes):
-            rates.setdefault(held, usd_per_s(price, held, ghz) * price.step_s)
+            rates.setdefault(held, price.usd_per_s(held, ghz) * price.step_s)
         smallest = np.searchsorted(np.array(list(rates)), self.memory())
         found = np.array([*rates.values(), np.inf])[smallest]
         # what only passes through is not billed

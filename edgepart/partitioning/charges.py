@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgepart.hardware import ServerlessPrice
 from edgepart.partitioning.problem import Problem
 from edgepart.partitioning.quantities import Quantity
-from edgepart.partitioning.values import GB, head_s, joules_per_byte, power_w
+from edgepart.partitioning.values import head_s, joules_per_byte, power_w
 
 Floats = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ def egress(problem: Problem, tier: int, price: ServerlessPrice) -> Charges:
     """USD for what a tier sends up."""
     if tier == len(problem.links):
         return _on_a_hop(problem, tier, 0.0, expected=True)
-    return _on_a_hop(problem, tier, price.usd_per_gb_egress / GB, expected=True)
+    return _on_a_hop(problem, tier, price.egress_usd(1), expected=True)
 
 
 def additive(problem: Problem, asked: Quantity) -> Charges | None:

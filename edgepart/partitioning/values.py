@@ -8,7 +8,6 @@ below it. A head runs for every sample that comes to it. The answer goes back ov
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 from edgepart.errors import InfeasiblePlan, PlanError
@@ -18,9 +17,6 @@ from edgepart.partitioning.problem import Problem, Tier
 from edgepart.partitioning.quantities import Quantity, quantity
 from edgepart.partitioning.shares import crossing_share, exit_tier, going_on, reaching
 from edgepart.units import size
-
-#: a GB-second is billed for 2^30 bytes, as the sizes on offer are (128 MB = 1/8 GB)
-GB = 2**30
 
 
 def value(problem: Problem, tier_of: Mapping[str, int], what: str | Quantity) -> float:
@@ -101,25 +97,14 @@ def size_on_offer(tier: Tier, price: ServerlessPrice, needed_bytes: float) -> tu
     Raises:
         InfeasiblePlan: none does.
     """
-    fitting = [each for each in sorted(price.sizes) if each[0] >= needed_bytes]
-    if not fitting:
+    found = price.smallest(needed_bytes)
+    if found is None:
         most = max((held for held, _ in price.sizes), default=0)
         raise InfeasiblePlan(
             f"tier '{tier.name}' needs {size(needed_bytes)}, {price.title} offers at most {size(most)}: choose another "
             "price or move layers to another tier"
         )
-    return fitting[0]
-
-
-def usd_per_s(price: ServerlessPrice, memory_size: int, ghz: float) -> float:
-    """What a second costs in one of the sizes on offer."""
-    return memory_size / GB * price.usd_per_gb_s + ghz * price.usd_per_ghz_s
-
-
-def billed_s(price: ServerlessPrice, seconds: float) -> float:
-    """Seconds rounded up to whole steps."""
-    # a quotient that only rounding lifts above a whole number must not cost a step more
-    return math.ceil(round(seconds / price.step_s, 9)) * price.step_s
+    return found
 
 
 def _hops(problem: Problem, tier_of: Mapping[str, int]) -> Iterator[tuple[Link, float, int]]:
@@ -160,10 +145,10 @@ def _money_usd(problem: Problem, tier_of: Mapping[str, int], tier: int) -> float
     egress = 0.0
     if tier < len(problem.links):
         _, share, sent = list(_hops(problem, tier_of))[tier]
-        egress = share * sent / GB * where.price.usd_per_gb_egress
+        egress = share * where.price.egress_usd(sent)
     if not held:
         return egress
-    rate = usd_per_s(where.price, *size_on_offer(where, where.price, memory_bytes(problem, tier_of)[tier]))
+    rate = where.price.usd_per_s(*size_on_offer(where, where.price, memory_bytes(problem, tier_of)[tier]))
     arriving, spent = going_on(problem.exits, held[0]), 0.0
     total = egress + arriving * where.price.usd_per_request
     remaining, start = arriving, 0
@@ -171,6 +156,6 @@ def _money_usd(problem: Problem, tier_of: Mapping[str, int], tier: int) -> float
     for depth, left, macs in [*((p.depth, p.going_on, p.head_macs) for p in own), (len(problem.graph.layers), 0.0, 0)]:
         inside = [p for p in held if start <= p < depth]
         spent += sum(where.latency_s[problem.graph.layers[p].name] for p in inside) + head_s(where.device, macs)
-        total += (remaining - left) * rate * billed_s(where.price, spent)
+        total += (remaining - left) * rate * where.price.billed_s(spent)
         remaining, start = left, depth
     return total

@@ -5,8 +5,9 @@ import pytest
 
 from edgepart.errors import DispatchError, UnknownName
 from edgepart.evaluation.costs import tabulate
-from edgepart.evaluation.costs.price import GB, ServerlessMoney
+from edgepart.evaluation.costs.price import ServerlessMoney
 from edgepart.hardware import ServerlessPrice
+from edgepart.hardware.price import GB
 from edgepart.partitioning.plan import Plan
 from edgepart.testing.cost_models import CostModelContract, example_plan
 from edgepart.testing.hardware import example_device

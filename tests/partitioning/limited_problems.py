@@ -13,10 +13,11 @@ from random_problems import NAMES, exits, rich_problems
 from edgepart.errors import InfeasiblePlan
 from edgepart.graph import Graph
 from edgepart.hardware import ServerlessPrice
+from edgepart.hardware.price import GB
 from edgepart.partitioning.exhaustive import Exhaustive
 from edgepart.partitioning.limits import broken, exceeded
 from edgepart.partitioning.problem import ExitShare, Partitioner, Problem, Tier
-from edgepart.partitioning.values import GB, value
+from edgepart.partitioning.values import value
 from edgepart.testing.graphs import make_graph
 from edgepart.testing.hardware import example_device, example_link
 

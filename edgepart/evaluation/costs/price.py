@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from edgepart.dispatch.base import CostTable
 from edgepart.errors import DispatchError, UnknownName
 from edgepart.evaluation.costs.base import CostModel, Facts
 from edgepart.evaluation.costs.path import Path, fill, plain_path
 from edgepart.hardware import ServerlessPrice, catalogue
 from edgepart.partitioning.plan import Plan
-
-#: a GB-second is billed for 2^30 bytes, as the sizes on offer are (128 MB = 1/8 GB)
-GB = 2**30
 
 
 class ServerlessMoney(CostModel):
@@ -63,13 +58,9 @@ class ServerlessMoney(CostModel):
 
     def _dollars(self, plan: Plan, rates: dict[int, float], sample: Path) -> float:
         billed = [visit for visit in sample.visits if visit.tier in rates]
-        work = sum(self.price.usd_per_request + rates[x.tier] * self._billed_s(x.compute_s) for x in billed)
-        egress = sum(plan.hops[hop].bytes for hop in sample.hops if hop in rates) / GB * self.price.usd_per_gb_egress
+        work = sum(self.price.usd_per_request + rates[x.tier] * self.price.billed_s(x.compute_s) for x in billed)
+        egress = self.price.egress_usd(sum(plan.hops[hop].bytes for hop in sample.hops if hop in rates))
         return work + egress
-
-    def _billed_s(self, seconds: float) -> float:
-        # A quotient that only rounding lifts above a whole number must not cost a step more.
-        return math.ceil(round(seconds / self.price.step_s, 9)) * self.price.step_s
 
     def _rates(self, plan: Plan) -> dict[int, float]:
         """Billed tier → US dollars per second."""
@@ -89,12 +80,11 @@ class ServerlessMoney(CostModel):
         return {index: self._rate(tier.name, plan.memory_bytes(tier)) for index, tier in billed}
 
     def _rate(self, tier: str, needed_bytes: int) -> float:
-        fitting = [size for size in sorted(self.price.sizes) if size[0] >= needed_bytes]
-        if not fitting:
+        found = self.price.smallest(needed_bytes)
+        if found is None:
             most = max(size for size, _ in self.price.sizes) if self.price.sizes else 0
             raise DispatchError(
                 f"tier '{tier}' needs {needed_bytes / 1e6:.0f} MB, {self.price.title} offers at most "
                 f"{most / 1e6:.0f} MB: choose another price or move layers to another tier"
             )
-        size_bytes, ghz = fitting[0]
-        return size_bytes / GB * self.price.usd_per_gb_s + ghz * self.price.usd_per_ghz_s
+        return self.price.usd_per_s(*found)
