@@ -65,9 +65,9 @@ def command(
     With --kit it writes a folder that measures MODEL on a machine without edgepart and PyTorch, with Python and ONNX
     Runtime (or ExecuTorch) only; --from-kit reads what that found, and --on does it all over SSH.
 
-    With --calibrate it fits a device's roofline (peak rate, bandwidth, overhead of a layer) to one or more MODELs
+    With --calibrate it fits a device's rates (of computing, of moving bytes, what fusing saves) to one or more MODELs
     measured here, or to profile.json files measured on the device, and writes a file that 'edgepart partition --tier'
-    takes.
+    takes, with how far off it was on networks that it did not know.
 
     With --link it measures a link instead: round trip, jitter and the rates both ways to a machine on which
     'edgepart profile --serve-link' runs, and writes a file that 'edgepart partition --link' takes.
@@ -169,6 +169,7 @@ def _summary(profile: Profile) -> dict[str, Any]:
         "cuts": len(profile.cuts),
         "cuts_interpolated": len(graph.layers) - 1 - len(profile.cuts) if profile.cuts else None,
         "part_overhead_s": profile.part_overhead_s,
+        "wake_up_s": profile.wake_up_s if profile.wake_up else None,
         "runtime_bytes": profile.runtime_bytes,
         "memory": [
             one.model_dump() | {"activation_bytes": one.activation_bytes, "difference_bytes": one.difference_bytes}
@@ -197,6 +198,7 @@ def _rows(profile: Profile) -> list[tuple[str, str]]:
         ("end to end", f"{seconds(whole.median_s)} ± {seconds(whole.spread_s / 2)} ({whole.runs} runs)"),
         ("sum of segments", f"{seconds(profile.segment_sum_s)} ({'+' * (difference >= 0)}{percent(difference)})"),
         *_cut_rows(profile),
+        *_wake_up_rows(profile),
         *_memory_rows(profile),
         ("effective rate", f"{significant(profile.device.macs_per_s / 1e9)} GMAC/s over {_rate_over(profile)}"),
         ("load of other processes", f"{load.mean_cores:.1f} cores on average, {load.maximum_cores:.1f} at most"),
@@ -219,6 +221,12 @@ def _cut_rows(profile: Profile) -> list[tuple[str, str]]:
         ("cuts", f"both sides of {measured} of {places} measured" + (f", {rest} interpolated" if rest else "")),
         ("each part on top of its layers", seconds(profile.part_overhead_s)),
     ]
+
+
+def _wake_up_rows(profile: Profile) -> list[tuple[str, str]]:
+    if profile.wake_up is None:
+        return []
+    return [("each part after waiting", f"{seconds(profile.wake_up_s)} more ± {seconds(profile.wake_up.spread_s / 2)}")]
 
 
 def _memory_rows(profile: Profile) -> list[tuple[str, str]]:

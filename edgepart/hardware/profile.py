@@ -111,7 +111,8 @@ class PartLatency(NamedTuple):
 class Profile(Document):
     """A graph measured on a device. Segments follow one another and cover every layer.
 
-    ``cuts`` and ``memory`` are empty in a profile that was measured without them; ``memory_note`` says why.
+    ``cuts``, ``wake_up`` and ``memory`` are empty in a profile that was measured without them; ``memory_note`` says
+    why.
     """
 
     kind: ClassVar[str] = "profile"
@@ -126,6 +127,8 @@ class Profile(Document):
     end_to_end: Measurement
     machine_load: Load
     cuts: tuple[Cut, ...] = ()
+    #: what a part takes longer on a sample after waiting for the others, or for the next one, than straight after one
+    wake_up: Measurement | None = None
     memory: tuple[PartMemory, ...] = ()
     memory_note: str = ""
 
@@ -167,6 +170,11 @@ class Profile(Document):
     def part_overhead_s(self) -> float:
         """Seconds that every part costs on top of its layers (:meth:`layer_latency_s`); 0 without cuts."""
         return self._part_times.additive()[1] if self._part_times else 0.0
+
+    @property
+    def wake_up_s(self) -> float:
+        """Seconds that every part costs on top when it has waited; 0 where that was not measured."""
+        return self.wake_up.median_s if self.wake_up else 0.0
 
     def layer_latency_s(self) -> dict[str, float]:
         """Layer → seconds, of which the sum over any part and :attr:`part_overhead_s` comes as near as a sum can.

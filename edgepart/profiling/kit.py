@@ -67,6 +67,14 @@ class TimedSides(Record):
     whole: Measurement
 
 
+class Longer(Record):
+    """A difference of timings: median and distance between the quartiles."""
+
+    median_s: float
+    spread_s: float = Field(ge=0)
+    runs: int = Field(ge=1)
+
+
 class KitMeasurements(Document):
     """What ``run.py`` writes."""
 
@@ -83,6 +91,8 @@ class KitMeasurements(Document):
     end_to_end: Measurement
     pieces: tuple[TimedPiece, ...]
     cuts: tuple[TimedSides, ...]
+    #: what a part takes longer after waiting; may be negative where it is no more than noise
+    wake_up: Longer | None = None
 
 
 def write_kit(framework: Framework, program: Program, folder: Path, runtime: str | None = None) -> str:
@@ -143,8 +153,13 @@ def from_kit(graph: Graph, measured: KitMeasurements, name: str) -> Profile:
             )
             for one in sorted(measured.cuts, key=lambda one: one.position)
         ),
+        wake_up=measured.wake_up and _wake_up(measured.wake_up),
         memory_note="not measured: a kit measures times only",
     )
+
+
+def _wake_up(found: Longer) -> Measurement:
+    return Measurement(median_s=max(0.0, found.median_s), spread_s=found.spread_s, runs=found.runs)
 
 
 def _runtime(framework: Framework, name: str | None) -> Runtime:

@@ -28,6 +28,8 @@ PACKAGES = {"onnxruntime": "onnxruntime", "executorch": "executorch.runtime"}
 #: at least and at most so often, and so many seconds, each piece is run; until medians are known to this share
 RUNS, MOST_RUNS, BUDGET_S, PRECISION, WARM_UP = 10, 300, 20.0, 0.005, 3
 QUICK_BUDGET_S, QUICK_PRECISION = 1.0, 0.05
+#: waiting: cuts whose sides are timed after it, and how often each; bytes touched meanwhile; seconds at most
+WAITING, QUICK_WAITING, TOUCHED_BYTES, MOST_WAIT_S = (3, 12), (1, 5), 64 * 2**20, 0.05
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,11 +65,15 @@ def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
     load = [_busy()]
     *pieces, end_to_end = time_in_turn([*(opened(one) for one in kit["pieces"]), whole], quick)
     gc.collect()
-    cuts = []
-    for cut in kit["cuts"]:
+    cuts, longer = [], []
+    waiting_cuts, rounds = QUICK_WAITING if quick else WAITING
+    for number, cut in enumerate(kit["cuts"]):
         load.append(_busy())
-        before, after, beside = time_in_turn([opened(cut["before"]), opened(cut["after"]), whole], quick, in_a_row=2)
+        sides = [opened(cut["before"]), opened(cut["after"])]
+        before, after, beside = time_in_turn([*sides, whole], quick, in_a_row=2)
         cuts.append({"position": cut["position"], "before": before, "after": after, "whole": beside})
+        if number < waiting_cuts:
+            longer += after_waiting(sides, end_to_end["median_s"], rounds)
     load.append(_busy())
     busy = [_cores(before, after) for before, after in zip(load, load[1:])]  # noqa: B905, RUF007  (Python 3.8)
     return {
@@ -87,6 +93,7 @@ def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
             for one, latency in zip(kit["pieces"], pieces)  # noqa: B905  (Python 3.8)
         ],
         "cuts": cuts,
+        "wake_up": summarise(longer or after_waiting([whole], end_to_end["median_s"], rounds)),
     }
 
 
@@ -108,6 +115,23 @@ def time_in_turn(calls: Sequence[Callable[[], object]], quick: bool, in_a_row: i
                 taken.append(time.perf_counter() - before)
     gc.enable()
     return [summarise(taken) for taken in times]
+
+
+def after_waiting(calls: Sequence[Callable[[], object]], whole_s: float, rounds: int) -> list[float]:
+    """Seconds that calls take longer after waiting for about as long as the whole takes, than straight after."""
+    touched = importlib.import_module("numpy").zeros(TOUCHED_BYTES // 8)
+    longer = []
+    for _ in range(rounds):
+        for call in calls:
+            touched += 1.0
+            time.sleep(min(whole_s, MOST_WAIT_S))
+            taken = []
+            for _ in range(4):
+                before = time.perf_counter()
+                call()
+                taken.append(time.perf_counter() - before)
+            longer.append(taken[0] - taken[-1])
+    return longer
 
 
 def summarise(taken: Sequence[float]) -> dict[str, Any]:

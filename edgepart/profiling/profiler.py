@@ -231,4 +231,5 @@ def _assemble(graph: Graph, runtime: str, threads: int, result: dict[str, Any], 
         end_to_end=end_to_end,
         machine_load=load,
         cuts=tuple(Cut.model_validate(cut) for cut in result["cuts"]),
+        wake_up=Measurement.model_validate(result["wake_up"]),
     )

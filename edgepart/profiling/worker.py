@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import shutil
@@ -33,9 +34,12 @@ from edgepart.profiling.pieces import (
     spread,
 )
 from edgepart.profiling.timing import QUICK, Effort, time_in_turn
+from edgepart.profiling.waiting import RUNS_A_ROUND, measure_wake_up
 
 #: the share of the progress bar that each stage takes: reference networks, segments, layers, cuts
 _STAGES = (0.05, 0.3, 0.2, 0.45)
+#: cuts whose sides are timed after waiting, and how often each
+_WAITING, _QUICK_WAITING = (3, 12), (1, 5)
 #: the rate only has to be good to some per cent: what it is used for is an estimate
 _REFERENCE = Effort(runs=5, precision=0.02, budget_s=3.0, warm_up=1)
 #: the whole beside the artefact of the whole
@@ -73,6 +77,8 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     layers_s = _scaled([layers[position].median_s for position in range(len(layers))], whole.median_s)
     segments_s = [piece.latency for piece in pieces]
     left_s = PASSES_PER_LAYER * len(layers) * whole.median_s - spent_s([*layers.values(), *segments_s, whole], effort)
+    waiting_cuts, rounds = _QUICK_WAITING if request["quick"] else _WAITING
+    left_s -= waiting_cuts * rounds * RUNS_A_ROUND * whole.median_s
     effort_of_cuts = _QUICK_CUTS if request["quick"] else _CUTS
     cuts = measure_cuts(program, layers_s, effort_of_cuts, left_s, stage(3), runner)
 
@@ -83,7 +89,11 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     if request["runtime"]:
         # The reference networks are the framework's own: how much faster this network is says how much they would be.
         rate *= own.median_s / artefact.median_s
-    deployed.ask_for_memory(program, path, [] if request["quick"] else list(spread(layers_s, _crossing(program)))[:1])
+    places = list(itertools.islice(spread(layers_s, _crossing(program)), waiting_cuts))
+    sides = [side for place in places for side in deployed.sides(program, place)]
+    # a network of one layer is not cut: it waits as a whole
+    wake_up = measure_wake_up(sides or [deployed.open(path, example)], artefact.median_s, rounds)
+    deployed.ask_for_memory(program, path, [] if request["quick"] else places[:1])
 
     # Pieces were timed in turn with the whole, those of the framework's own runtime without writing them: what they
     # take of it, of what the artefact takes.
@@ -96,6 +106,7 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
             "macs_per_s": rate,
             "runtime_version": runtime(request["runtime"] or native.runtime).version(),
             "end_to_end": artefact.model_dump(),
+            "wake_up": wake_up.model_dump(),
             "segments": [[piece.start, piece.stop, told(piece.latency)] for piece in pieces],
             "layers": [told(layers[position]) for position in range(len(program.graph.layers))],
             "cuts": [
@@ -147,6 +158,13 @@ class Deployed:
             with contextlib.suppress(OSError):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
         return call
+
+    def sides(self, program: Program, position: int) -> list[Callable[[], object]]:
+        """One inference of each side of a cut."""
+        cut, example = program.graph.boundaries()[position - 1], dict(program.example())
+        before, after = program.slice(None, cut), program.slice(cut, None)
+        crossing = example | before.run(example)
+        return [self.runner(part, {name: crossing[name] for name in part.inputs}) for part in (before, after)]
 
     def ask_for_memory(self, program: Program, whole: Path, positions: list[int]) -> None:
         """Say which artefacts :mod:`edgepart.profiling.memory` is to run: the whole, and both sides of some cuts."""

@@ -47,6 +47,9 @@ def test_a_kit_times_every_segment_some_cuts_and_the_whole(kit, measured, progra
     every = [one.latency for one in measured.pieces] + [measured.end_to_end]
     every += [one for cut in measured.cuts for one in (cut.before, cut.after, cut.whole)]
     assert all(0 < one.median_s < 1 and one.runs >= 10 for one in every)
+    assert measured.wake_up is not None
+    assert measured.wake_up.runs >= 10
+    assert abs(measured.wake_up.median_s) < 0.1
     assert (measured.runtime, measured.threads, measured.network) == ("onnxruntime", 1, program.graph.name)
     assert not list(kit.glob("*.part"))
 
@@ -60,6 +63,7 @@ def test_the_profile_holds_what_was_measured(measured, program, tmp_path):
         assert sum(one.latency.median_s for one in inside) == pytest.approx(segment.latency.median_s)
     macs = sum(layer.macs for layer in program.graph.layers)
     assert profile.device.macs_per_s == pytest.approx(macs / measured.end_to_end.median_s, rel=1e-3)
+    assert profile.wake_up_s == max(0.0, measured.wake_up.median_s)
     assert (profile.device.name, profile.device.basis) == ("board", "measured")
     profile.save(tmp_path / "profile.json")
     assert Profile.load(tmp_path / "profile.json") == profile
@@ -72,6 +76,14 @@ def test_cuts_are_told_relative_to_the_whole_beside_them(measured, program):
     cut = measured.cuts[0].model_copy(update={"before": taken(1.0), "after": taken(3.0), "whole": taken(4.0)})
     told = from_kit(program.graph, measured.model_copy(update={"cuts": (cut,), "end_to_end": taken(2.0)}), "board")
     assert [(one.before.median_s, one.after.median_s) for one in told.cuts] == [(0.5, 1.5)]
+
+
+def test_measurements_of_an_older_kit_know_nothing_of_waiting(kit, program, tmp_path):
+    value = json.loads((kit / "measurements.json").read_text())
+    del value["wake_up"]
+    (tmp_path / "older.json").write_text(json.dumps(value))
+    profile = from_kit(program.graph, KitMeasurements.load(tmp_path / "older.json"), "board")
+    assert (profile.wake_up, profile.wake_up_s) == (None, 0.0)
 
 
 def test_measurements_of_another_network_are_refused(measured, tmp_path):

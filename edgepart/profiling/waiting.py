@@ -1,0 +1,62 @@
+"""What a part takes longer on a sample after it has waited for one.
+
+In a deployment a part runs once and then waits: for the other parts to do their work, or for the next sample. Meanwhile
+caches, page tables and branch predictors become those of others. What that costs hardly depends on how large the part
+is, so that it is a cost of every part that a sample comes to, however the network is cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgepart.hardware import Measurement
+
+#: bytes that are touched in between: more than the caches of most processors hold
+_TOUCHED_BYTES = 64 * 2**20
+#: a wait is as long as the whole network takes, within these
+_LEAST_WAIT_S, _MOST_WAIT_S = 0.001, 0.05
+#: runs of a call in a round: after the wait, twice to warm up, and once more
+RUNS_A_ROUND = 4
+
+
+def wait_s(whole_s: float) -> float:
+    """How long a part waits, about, while the others of its network work."""
+    return min(max(whole_s, _LEAST_WAIT_S), _MOST_WAIT_S)
+
+
+def measure_wake_up(
+    calls: Sequence[Callable[[], object]],
+    whole_s: float,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Measurement:
+    """Seconds that a call takes longer after waiting than straight after itself; never negative in the middle.
+
+    Args:
+        calls: inferences of parts
+        whole_s: seconds of the whole network
+        rounds: waits of each call
+        clock, sleep: for tests
+    """
+    touched = np.zeros(_TOUCHED_BYTES // 8)
+    longer = []
+    for _ in range(rounds):
+        for call in calls:
+            touched += 1.0
+            sleep(wait_s(whole_s))
+            cold = _timed(call, clock)
+            for _ in range(RUNS_A_ROUND - 2):
+                call()
+            longer.append(cold - _timed(call, clock))
+    low, middle, high = np.quantile(longer, (0.25, 0.5, 0.75))
+    return Measurement(median_s=max(0.0, float(middle)), spread_s=float(high - low), runs=len(longer))
+
+
+def _timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    before = clock()
+    call()
+    return clock() - before
