@@ -1,4 +1,4 @@
-"""Write ``docs/devices.md`` from ``benchmarks/results/{device_catalogue,calibration}.json``.
+"""Write ``docs/devices.md`` from ``benchmarks/results/{device_catalogue,calibration,published_rates}.json``.
 
     python docs/generate_devices.py
 
@@ -16,7 +16,8 @@ DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
 
 HEAD = """\
-<!-- Written by docs/generate_devices.py from benchmarks/results/{device_catalogue,calibration}.json; do not edit. -->
+<!-- Written by docs/generate_devices.py from benchmarks/results/{device_catalogue,calibration,published_rates}.json;
+do not edit. -->
 # How far off a device of the catalogue is
 
 A profile is measured on one machine. For a tier that is another device, its seconds are multiplied by the ratio of the
@@ -57,6 +58,7 @@ def page() -> str:
             *other_runtimes(found["keras"]),
             *other_devices(found),
             *rooflines(calibration),
+            *published_rates(json.loads((RESULTS / "published_rates.json").read_text(encoding="utf-8"))),
             tail,
             about,
         ]
@@ -118,8 +120,8 @@ def other_devices(found: Mapping[str, Any]) -> Iterator[str]:
 def rooflines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "## A device of which only rates are known\n"
     yield (
-        "A device file may state a roofline instead, from a data sheet or fitted by `edgepart profile --calibrate`: "
-        "[Add a device](add-a-device.md). Each network below is predicted by the roofline fitted to the others, on one "
+        "A device file may state rates instead, from a data sheet or fitted by `edgepart profile --calibrate`: [Add a "
+        "device](add-a-device.md). Each network below is predicted by the rates fitted to the others, on one "
         f"thread of {found['machine']['processor']} (`python benchmarks/calibration.py`, {found['date']}, "
         f"{', '.join(f'{name} {number}' for name, number in found['versions'].items())}). Errors are (predicted - "
         "measured) / measured.\n"
@@ -132,11 +134,41 @@ def rooflines(found: Mapping[str, Any]) -> Iterator[str]:
             f"| {network} | " + " | ".join(error(x["networks"][network]["left_out"]) for x in runtimes.values()) + " |"
         )
     yield "| **median, absolute** | " + " | ".join(percent(x["median_left_out"]) for x in runtimes.values()) + " |"
+    yield "| **worst, absolute** | " + " | ".join(percent(x["worst_left_out"]) for x in runtimes.values()) + " |"
+    for count, what in (("1", "one network"), ("2", "two networks")):
+        cells = (x["fitted_to"][count] for x in runtimes.values())
+        both = " | ".join(f"{percent(x['median'])} ({percent(x['ninth_decile'])})" for x in cells)
+        yield f"| fitted to {what} only: median (90 % within) | {both} |"
     loads = " and ".join(f"{x['mean_load_cores']:.1f}" for x in runtimes.values())
     yield (
-        f"\nProfiles were quick ones, and other processes kept {loads} cores busy meanwhile. A roofline fails where a "
-        "network is of a kind that the others are not: MobileNetV2 computes little and moves many bytes, and what that "
-        "costs is not learnt from networks that mostly compute. Such a fit is called poor when it is made.\n"
+        f"\nProfiles were quick ones, and other processes kept {loads} cores busy meanwhile. What is fitted did not "
+        "see the network, but what kinds of layers are told apart was decided on these networks. Kinds within a kind "
+        "are not told apart: convolutions by 3 × 3 run faster on PyTorch than matrix products do, and a max pooling of "
+        "ResNet takes as long there as a stage, so ResNet-18 is the worst. `left_out_error` and `left_out_worst` of a "
+        "device file say how far off its own calibration was.\n"
+    )
+
+
+def published_rates(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Rates or scaling?\n"
+    judged = len(found["networks"]) - 3
+    yield (
+        "Rates of a device can also be fitted where only whole networks were timed. Here they are fitted, on every "
+        "device of the catalogue, to the published latencies of the three reference networks, and predict "
+        f"{judged} others (`python benchmarks/published_rates.py`, {found['date']}). Beside that, what needs no graph: "
+        "multiply-accumulates over the effective rate; and the network's latency on another device of the same kind, "
+        "scaled. Errors are factors, median (90 % within).\n"
+    )
+    yield "| device | multiply-accumulates / rate | rates fitted to three | scaled from another device |"
+    yield "|---|---|---|---|"
+    rows = [*found["devices"].items(), ("**processors**", found["processors"]), ("**GPUs**", found["gpus"])]
+    for name, ways in rows:
+        yield f"| {name} | " + " | ".join(both_of(ways[way]) for way in ("rate", "calibrated", "transfer")) + " |"
+    yield (
+        "\nWithout a measurement of the network anywhere, fitted rates explain the published latencies far better than "
+        "the effective rate does. They do not explain them better than the network's latency on another device of the "
+        "same kind, which knows what no model of this size does: plan from a profile where there is one, and prefer "
+        "rates where processor and GPU, or the runtimes, differ.\n"
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sample_profiles import encoder_graph, make_profile, measured
 
 from edgepart.hardware import Cut, Profile
-from edgepart.hardware.scaling import tier_latency_s, tier_overhead_s, tier_part_latency_s
+from edgepart.hardware.scaling import tier_latency_s, tier_part_latency_s, tier_start_s
 from edgepart.testing.graphs import make_graph
 from edgepart.testing.hardware import example_device
 
@@ -121,7 +121,7 @@ def test_another_device_scales_parts_and_calls_alike(world):
     there = example_device("box", macs_per_s=1e9)
     layers, estimated = tier_latency_s(here, there)
     assert estimated
-    assert sum(layers.values()) + tier_overhead_s(here, there) == pytest.approx(2 * here.end_to_end.median_s)
+    assert sum(layers.values()) + tier_start_s(here, there) == pytest.approx(2 * here.end_to_end.median_s)
     part = tier_part_latency_s(here, there, world.names[:10])
     assert part.seconds == pytest.approx(2 * here.part_latency_s(world.names[:10]).seconds)
     assert not part.measured

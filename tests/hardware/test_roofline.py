@@ -6,7 +6,7 @@ from sample_profiles import encoder_graph, make_profile
 from edgepart.errors import FileError, ProfileError
 from edgepart.hardware import catalogue
 from edgepart.hardware.roofline import moved_bytes, roofline_s
-from edgepart.hardware.scaling import tier_latency_s, tier_overhead_s, tier_part_latency_s
+from edgepart.hardware.scaling import tier_latency_s, tier_part_latency_s, tier_start_s
 from edgepart.testing.graphs import make_graph
 from edgepart.testing.hardware import example_device
 
@@ -45,7 +45,7 @@ def test_a_tier_with_a_roofline_is_computed_and_called_an_estimate():
     profile = make_profile(graph, {"conv": 1.0, "add": 1.0, "head": 1.0}, example_device("this"))
     there = board(call_overhead_s=1e-6)
     assert tier_latency_s(profile, there) == (roofline_s(graph, there), True)
-    assert tier_overhead_s(profile, there) == 0
+    assert tier_start_s(profile, there) == 0
     part = tier_part_latency_s(profile, there, ["add", "head"])
     assert part.seconds == pytest.approx(roofline_s(graph, there)["add"] + roofline_s(graph, there)["head"])
     assert not part.measured
@@ -101,6 +101,8 @@ def test_a_file_with_a_roofline_needs_no_effective_rate(tmp_path):
         ("peak_macs_per_s: .inf\nmemory_bytes_per_s: 1", "Input should be a finite number"),
         ("peak_macs_per_s: 1", "add memory_bytes_per_s or leave the others out"),
         ("macs_per_s: 1\ncall_overhead_s: 1", "add peak_macs_per_s or leave the others out"),
+        ("macs_per_s: 1\nactivation_bytes_per_s: 1", "add peak_macs_per_s or leave the others out"),
+        ("peak_macs_per_s: 1\nmemory_bytes_per_s: 1\nfused_share: 0.5", "go with activation_bytes_per_s: add it"),
         ("macs_per_s: 1\npeak_macs_per_s: 1\nmemory_bytes_per_s: 1\ncall_overhead_s: -1", "'call_overhead_s': Input"),
     ],
 )

@@ -1,13 +1,16 @@
 """What 'edgepart profile --calibrate' writes and says."""
 
 import json
+import re
 
 import pytest
 from roofline_profiles import TRUE, measured
 
 from edgepart import profiling
 from edgepart.cli.main import main
-from edgepart.hardware import catalogue
+from edgepart.hardware import Profile, catalogue
+from edgepart.hardware.roofline import roofline_s
+from edgepart.partitioning import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +24,15 @@ def folder(tmp_path, monkeypatch):
 def test_a_device_file_is_written_from_profiles(capsys):
     assert main(["profile", "--calibrate", "board.yaml", "net0.json", "net1.json", "net2.json"]) == 0
     device = catalogue.device("./board.yaml")
-    assert {name: getattr(device, name) for name in TRUE} == pytest.approx(TRUE, rel=1e-2)
+    assert {name: getattr(device, name) for name in TRUE} == pytest.approx(TRUE, rel=0.35)
+    assert 0 < device.left_out_error <= device.left_out_worst < 0.02
     assert (device.name, device.basis, device.facts["threads"]) == ("board", "measured", 1)
-    assert "with chain0, chain1, chain2; networks off by 0.0 %" in device.source
+    assert "with chain0, chain1, chain2; networks off by 0." in device.source
     printed = capsys.readouterr()
     lines = [" ".join(line.split()) for line in printed.out.splitlines()]
-    assert any(line.startswith("chain0") and line.count("0.0 %") == 2 for line in lines)
-    assert any(line.startswith("peak_macs_per_s 40.0 GMAC/s") for line in lines)
+    assert any(re.fullmatch(r"chain0 [\d.]+ ms [-+]0\.\d % [-+]0\.\d %", line) for line in lines)
+    assert any(re.fullmatch(r"peak_macs_per_s 4[\d.]+ GMAC/s [\d.]+ %", line) for line in lines)
+    assert any(re.fullmatch(r"expect of other networks: 0\.\d % off in .* at worst", line) for line in lines)
     assert printed.err == ""
 
 
@@ -43,8 +48,26 @@ def test_a_device_file_that_is_there_keeps_what_is_not_measured(folder):
     assert device.macs_per_s == measured(0).device.macs_per_s
 
 
+def test_planning_takes_the_device_and_says_how_far_off_it_was(capsys, folder):
+    assert main(["profile", "--calibrate", "board.yaml", "net1.json", "net2.json"]) == 0
+    sheet = "title: A board\ntier: edge\nmemory_bytes: 9000000000\ncores: 2\nbasis: data-sheet\nsource: its maker\n"
+    (folder / "sheet.yaml").write_text(sheet + "peak_macs_per_s: 1.0e+10\nmemory_bytes_per_s: 1.0e+10\n")
+    capsys.readouterr()
+    tiers = ["--tier", "mobile=./board.yaml", "--tier", "cloud=./sheet.yaml", "--link", "mobile:cloud=wifi"]
+    assert main(["partition", "net0.json", *tiers, "-o", "plan.json", "--pin", "conv2d0=mobile"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"board is computed from its rates: networks that .* did not know were .* off", printed)
+    assert "sheet is computed from its rates: how far off that is was never measured" in printed
+    plan, device = Plan.load("plan.json"), catalogue.device("./board.yaml")
+    assert all(tier.estimated for tier in plan.tiers)
+    assert plan.tiers[0].device.left_out_error == device.left_out_error
+    expected = roofline_s(Profile.load("net0.json").graph, device)
+    assert plan.tiers[0].layer_s == pytest.approx([expected[layer] for layer in plan.tiers[0].layers])
+
+
 def test_json_and_a_poor_fit(capsys):
-    measured(3, true={name: 10 * value for name, value in TRUE.items()}).save("odd.json")
+    odd = {name: 10 * value for name, value in TRUE.items()} | {"fused_share": 0.1, "call_overhead_s": 1e-6}
+    measured(3, true=odd).save("odd.json")
     assert main(["profile", "--calibrate", "board.yaml", "odd.json", "net0.json", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["poor"]
