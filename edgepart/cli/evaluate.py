@@ -81,13 +81,12 @@ def command(
 
     With --measure it runs the parts as one process a tier on this machine instead, one sample after another (of --data,
     or made up), and holds latency, memory and bytes against what was predicted. Samples take the full path, or leave at
-    the confidence that --thresholds names.
+    the confidence that --thresholds names; --thresholds plan takes those that the plan was chosen with.
     """
     if measure:
         refuse_others(context, REPLAYING, "has no part in --measure: leave it out")
-        wanted = _numbers(thresholds) if thresholds is not None else ()
         folder = chosen_output(context, output, "measured")
-        measure_bundle(bundle, data, folder, measuring, wanted, threads, as_json)
+        measure_bundle(bundle, data, folder, measuring, thresholds, threads, as_json)
         return
     refuse_others(context, MEASURING, "belongs to --measure: give that too, or leave it out")
     from edgepart.evaluation.evaluate import evaluate
@@ -125,6 +124,14 @@ def _print(report: Report) -> None:
     title = f"full model: accuracy {percent(full.accuracy)}, {_cost(report, full.cost)} a sample\n\nif all left at"
     print_table(("exit", "tier", "accuracy", "cost"), rows, title)
     headers = ("strategy", "setting", "accuracy", "cost", "saved", *(f"on {tier.name}" for tier in report.plan.tiers))
+    if report.planned is not None:
+        planned = report.planned
+        at = ", ".join(f"{name} {value:g}" for name, value in planned.thresholds.items())
+        click.echo(
+            f"\nat the plan's thresholds ({planned.strategy}: {at}): accuracy {percent(planned.accuracy)}, "
+            f"{_cost(report, planned.cost)} a sample, {percent(planned.saving)} saved; on validation "
+            f"{percent(planned.validation_accuracy)}, {_cost(report, planned.validation_cost)}"
+        )
     for drop in report.allowed_drops:
         lines = [
             (

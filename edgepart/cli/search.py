@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from edgepart.cli.output import ESTIMATE, note, print_table
+from edgepart.cli.output import estimate_lines, note, print_table
 from edgepart.cli.search_options import DEFAULT_OBJECTIVES, DEFAULT_TRIALS, SEPARATE, Asked
+from edgepart.dispatch.threshold import DEFAULT_STRATEGY
 from edgepart.errors import MissingExtra
-from edgepart.evaluation.exit_shares import DEFAULT_STRATEGY
 from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.files import require_parent, write_text
 from edgepart.partitioning.problem import Problem
@@ -87,7 +87,7 @@ def show_front(front: Front, document: Pareto) -> None:
     click.echo(f"{front.how[0].upper()}{front.how[1:]}.")
     click.echo(f"Accuracy and shares are those of {len(set(_bundles(front))) or 'no'} bundle(s) on validation data.")
     if _estimated(front):
-        click.echo(ESTIMATE)
+        click.echo("\n".join(estimate_lines(tier.device for tier in front.problem.tiers if tier.estimated)))
     for caution in front.cautions:
         click.echo(f"Note: {caution}.")
 
@@ -101,12 +101,13 @@ def _row(front: Front, document: Pareto, number: int) -> tuple[str, ...]:
     ]
     exits = [f"{each.after}{f' {each.head}' if each.head else ''}: {percent(each.going_on)}" for each in recorded.exits]
     layers = [f"{name} {count}" for name, count in recorded.layers.items() if count]
+    over = f" over {' > '.join(recorded.route)}" if recorded.route and len(layers) > 1 else ""
     return (
         str(number),
         *values,
         ", ".join(exits) or "none",
         _thresholds(point),
-        ", ".join(layers) if len(layers) > 1 else f"all on {layers[0].rpartition(' ')[0]}",
+        ", ".join(layers) + over if len(layers) > 1 else f"all on {layers[0].rpartition(' ')[0]}",
         "knee" if number == front.knee else "",
     )
 

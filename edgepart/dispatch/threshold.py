@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,24 @@ from numpy.typing import NDArray
 from edgepart.dispatch.base import CostTable, Decisions, Policy, Setting, State, Strategy
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.trace import Trace
+from edgepart.errors import DispatchError
 
 #: probabilities (…, C) → certainty (…), higher where the exit is surer
 Certainty = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
+#: who leaves, where nothing else is said
+DEFAULT_STRATEGY = "confidence"
+
 _CHUNK = 65_536
+#: before the name of an exit, in a setting with a threshold for each
+_AT = "at "
 
 
 class ThresholdStrategy(Strategy):
-    """Base of every strategy with one number per exit and one threshold: a subclass says what certainty is.
+    """Base of every strategy with one number per exit and a threshold: a subclass says what certainty is.
 
-    :func:`edgepart.evaluation.replay.sweep` evaluates all thresholds of such a strategy in one pass over the trace.
+    The threshold is the same at all exits (:meth:`settings`), or each exit has one of its own (:meth:`each`).
+    :func:`edgepart.evaluation.replay.sweep` evaluates all common thresholds in one pass over the trace.
     """
 
     @abstractmethod
@@ -29,19 +36,45 @@ class ThresholdStrategy(Strategy):
         """(…, C) probabilities → (…) certainty; must treat every row alike, whatever stands beside it."""
 
     def threshold(self, setting: Setting) -> float:
-        """The certainty from which on a sample leaves."""
+        """The certainty from which on a sample leaves, of a setting from :meth:`settings`."""
         return float(setting["threshold"])
 
     def settings(self, grid: Sequence[float]) -> list[Setting]:
         """One setting per threshold of the grid."""
         return [Setting(f"{value:g}", (("threshold", float(value)),)) for value in grid]
 
+    def each(self, thresholds: Mapping[str, float]) -> Setting:
+        """The setting with a threshold for each exit, by its name, as a grid would hold it.
+
+        Raises:
+            DispatchError: an exit has none, or there is no such exit.
+        """
+        if set(thresholds) != set(self._exits):
+            raise DispatchError(
+                f"thresholds were given for the exits {', '.join(thresholds) or 'none'}, the network has "
+                f"{', '.join(self._exits) or 'none'}: give one for each"
+            )
+        label = ", ".join(f"{name} {self._one(thresholds[name]).label}" for name in self._exits)
+        return Setting(label, tuple((f"{_AT}{name}", float(thresholds[name])) for name in self._exits))
+
+    def thresholds(self, setting: Setting) -> NDArray[np.float64]:
+        """(K - 1,) the certainty from which on a sample leaves at every exit but the last, of any setting."""
+        given = dict(setting.values)
+        if [f"{_AT}{name}" for name in self._exits] == list(given):
+            return np.array([self.threshold(self._one(float(value))) for value in given.values()], np.float64)
+        return np.full(len(self._exits), self.threshold(setting))
+
+    def _one(self, value: float) -> Setting:
+        (setting,) = self.settings([value])
+        return setting
+
     def fit(self, validation: Trace, costs: CostTable) -> None:
-        """Learn nothing but where the exits lie and how many classes there are."""
+        """Learn nothing but which exits there are, where they lie and how many classes there are."""
         self._layout, self.classes = Layout.of(validation), len(validation.classes)
+        self._exits = validation.exits[:-1]
 
     def policy(self, setting: Setting) -> ThresholdPolicy:
-        return ThresholdPolicy(self._layout, self.certainty, self.threshold(setting))
+        return ThresholdPolicy(self._layout, self.certainty, self.thresholds(setting))
 
     def certainties(self, trace: Trace) -> NDArray[np.float64]:
         """(N, K - 1) certainty at every exit but the last."""
@@ -49,24 +82,24 @@ class ThresholdStrategy(Strategy):
 
 
 class ThresholdPolicy(Policy):
-    """Leave at the first exit whose certainty reaches the threshold."""
+    """Leave at the first exit whose certainty reaches its threshold; ``thresholds``: (K - 1,)."""
 
-    def __init__(self, layout: Layout, certainty: Certainty, threshold: float) -> None:
+    def __init__(self, layout: Layout, certainty: Certainty, thresholds: NDArray[np.float64]) -> None:
         self._layout = layout
         self._certainty = certainty
-        self._threshold = threshold
+        self._thresholds = thresholds
 
     def admit(self, embedding: NDArray[np.float32], state: State) -> int:
         return self._layout.first_tier
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
         # float64 on both sides: in float32 a probability of .9 would not be ≥ .9
-        return bool(self._certainty(probabilities.astype(np.float64, copy=False)) >= self._threshold)
+        return bool(self._certainty(probabilities.astype(np.float64, copy=False)) >= self._thresholds[exit_index])
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)
         leaves = np.ones((len(trace), len(trace.exits)), dtype=np.bool_)
-        leaves[:, :-1] = certainties(self._certainty, trace) >= self._threshold
+        leaves[:, :-1] = certainties(self._certainty, trace) >= self._thresholds
         entry = np.full(len(trace), self._layout.first_tier, dtype=np.int64)
         return Decisions(entry, leaves.argmax(axis=1))
 

@@ -77,7 +77,7 @@ def about_latency(plan: Plan) -> Iterator[str]:
     name = min(plan.unsplit_s, key=lambda tier: plan.unsplit_s[tier])
     alone = plan.unsplit_s[name]
     if alone < 0.99 * plan.latency_s:
-        estimate = " (an estimate)" if next(tier for tier in plan.tiers if tier.name == name).estimated else ""
+        estimate = " (an estimate)" if next(tier for tier in plan.given if tier.name == name).estimated else ""
         yield (
             f"the whole network on {name} alone is predicted to take {seconds(alone)}{estimate}, in this plan "
             f"{seconds(plan.latency_s)}: what is saved is measured against the plan, not against the fastest placement"

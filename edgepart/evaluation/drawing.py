@@ -134,6 +134,7 @@ def describe(plan: Plan) -> str:
     sentences += [
         f"{size(hop.bytes)} travel from {hop.source} to {hop.target} in {seconds(hop.transfer_s)}" for hop in plan.hops
     ]
+    sentences += [f"{tier.name} ({tier.device.title}) is left out" for tier in plan.left_out]
     return "; ".join(sentences) + "."
 
 
@@ -163,7 +164,10 @@ def _hop(svg: Element, plan: Plan, hop: Hop, top: float) -> None:
     label = f"{what}{size(hop.bytes)} in {seconds(hop.transfer_s)} · {hop.link.title}"
     if not hop.bytes:
         label = f"nothing travels · {hop.link.title}"
-    title = f"{hop.source} to {hop.target}: {', '.join(hop.tensors) or 'nothing'}"
+    passed = " and ".join(plan.passed_by(hop))
+    if passed:
+        label += f", past {passed}"
+    title = f"{hop.source} to {hop.target}{f', past {passed}' * bool(passed)}: {', '.join(hop.tensors) or 'nothing'}"
     label = _fit(label, 330, 6.3)
     width = 6.3 * len(label) + 24
     group = SubElement(svg, "g")

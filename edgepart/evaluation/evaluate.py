@@ -99,17 +99,19 @@ def part_reports(bundle: Bundle) -> tuple[PartReport, ...]:
 def router_seconds(plan: Plan, graph: Graph) -> float:
     """Predicted seconds that the first tier takes to embed a sample for the router; 0 if the plan tells no layers'.
 
-    Layers that the plan puts on a later tier are carried over by the devices' rates, as predictions are everywhere.
+    Layers that the plan puts on a later tier are carried over by the devices' rates, as predictions are everywhere. The
+    embedder starts like a part of the tier.
     """
     boundary, _ = router_place(graph)
     needed = boundary.layers if boundary else set(graph.position)
-    first = plan.tiers[0].device
-    return sum(
+    first, lowest = plan.tiers[0].device, next(tier for tier in plan.tiers if tier.layers)
+    layers_s = sum(
         seconds * tier.device.macs_per_s / first.macs_per_s
         for tier in plan.tiers
         for layer, seconds in zip(tier.layers, tier.layer_s, strict=False)
         if layer in needed
     )
+    return layers_s + lowest.start_s * lowest.device.macs_per_s / first.macs_per_s
 
 
 def require_replaceable(folder: Path) -> None:

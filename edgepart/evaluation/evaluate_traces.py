@@ -11,6 +11,7 @@ from edgepart.dispatch.base import Strategy
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
 from edgepart.evaluation import cautions, report_assembly, selection
+from edgepart.evaluation.as_planned import as_planned
 from edgepart.evaluation.costs import CostModel, Costs, cost_model
 from edgepart.evaluation.report import DataReport, PartReport, PlanReport, Report, StrategyReport, Unreached
 from edgepart.partitioning.plan import Plan
@@ -116,6 +117,7 @@ def report_on(
         full_model=report_assembly.full_model_report(test, costs),
         exits=report_assembly.exit_reports(plan, validation, test, costs),
         strategies=chosen,
+        planned=as_planned(plan, validation, test, costs),
         unreached=tuple(outcome for outcome in outcomes if isinstance(outcome, Unreached)),
         curves=tuple(report_assembly.curve_report(curve) for curve in curves),
         comparisons=report_assembly.comparison_reports(curves, test),

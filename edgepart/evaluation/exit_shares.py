@@ -8,15 +8,14 @@ import numpy as np
 
 from edgepart.bundle.bundle import Bundle, open_bundle
 from edgepart.dispatch.options import construct
-from edgepart.dispatch.threshold import ThresholdStrategy
+from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdStrategy
 from edgepart.errors import DispatchError
+from edgepart.evaluation.as_planned import planned_setting
 from edgepart.evaluation.costs import cost_model, tabulate
 from edgepart.evaluation.evaluate_traces import THRESHOLDS
 from edgepart.evaluation.replay import full_model, sweep
 from edgepart.evaluation.selection import DROPS, choose
 from edgepart.partitioning.problem import ExitShare
-
-DEFAULT_STRATEGY = "confidence"
 
 
 def exit_shares(
@@ -25,9 +24,11 @@ def exit_shares(
     """The exits of a bundle for :func:`edgepart.partition`, to place the network anew around them.
 
     Args:
-        strategy: one with a threshold, as ``confidence`` (the default) or ``entropy``
-        threshold: None chooses the one of least latency that costs at most half a per cent of accuracy, both on the
-            bundle's validation data and for its present plan
+        strategy: one with a threshold, as ``confidence`` or ``entropy``; None: that of the bundle's plan, or
+            ``confidence``
+        threshold: None takes those that the bundle's plan was chosen with; where there are none, or another strategy
+            is asked for, the one of least latency that costs at most half a per cent of accuracy, both on the bundle's
+            validation data and for its present plan
 
     Raises:
         BundleError: not a complete bundle.
@@ -38,12 +39,15 @@ def exit_shares(
     plan, graph, trace = opened.plan, opened.graph, opened.validation
     if not plan.exits:
         raise DispatchError(f"the bundle {opened.path} has no exits to plan for: build one from a plan with exits")
-    chosen = construct("strategy", strategy or DEFAULT_STRATEGY)
+    asked = strategy or plan.strategy or DEFAULT_STRATEGY
+    chosen = construct("strategy", asked)
     if not isinstance(chosen, ThresholdStrategy):
         raise DispatchError(f"the strategy '{chosen.name}' does not leave by a threshold: use confidence or entropy")
     costs = tabulate(cost_model("latency"), plan)
     chosen.fit(trace, costs.table)
-    if threshold is None:
+    if threshold is None and plan.thresholds and asked == (plan.strategy or DEFAULT_STRATEGY):
+        chosen, setting = planned_setting(plan, trace, costs.table)
+    elif threshold is None:
         results = sweep(trace, chosen, costs, THRESHOLDS)
         index = choose(results, full_model(trace, costs).accuracy - DROPS[0])
         if index is None:

@@ -50,8 +50,11 @@ def latency(plan: PlanReport) -> str:
 
     Under ``split`` each tier begins where the one before ends; under ``nested`` each starts from the raw input.
     """
-    whole = sorted(plan.unsplit_s.items(), key=lambda item: [tier.name for tier in plan.tiers].index(item[0]))
-    labels = [tier.name for tier in plan.tiers] + [f"all on {name}" for name, _ in whole]
+    names = [tier.name for tier in plan.tiers]
+    # tiers that the plan leaves out come last
+    order = [*names, *(name for name in plan.unsplit_s if name not in names)]
+    whole = sorted(plan.unsplit_s.items(), key=lambda item: order.index(item[0]))
+    labels = names + [f"all on {name}" for name, _ in whole]
     canvas = Canvas("Predicted latency of one sample", 5.8, 1.1 + 0.34 * len(labels))
     estimated = {tier.name: tier.estimated for tier in plan.tiers}
     colours = {tier.name: tier_colour(index) for index, tier in enumerate(plan.tiers)}
@@ -68,7 +71,8 @@ def latency(plan: PlanReport) -> str:
         now = start + transfer + tier.compute_s
     for row, (name, value) in enumerate(whole, start=len(plan.tiers)):
         text = f"everything on {name}: {seconds(value)}"
-        bars.append((row, 0.0, value, colours[name], estimated[name] or name != plan.tiers[0].name, text))
+        hatched = estimated.get(name, True) or name != plan.tiers[0].name
+        bars.append((row, 0.0, value, colours.get(name, MUTED), hatched, text))
     longest = max([start + width for _, start, width, *_ in bars] + [1e-9])
     factor, unit = (1e3, "ms") if longest < 1 else (1.0, "s")
     ends: dict[int, float] = {}

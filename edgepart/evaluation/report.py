@@ -65,6 +65,22 @@ class StrategyReport(Record):
     measures: dict[str, FiniteFloat] = Field(default_factory=dict)
 
 
+class AsPlanned(Record):
+    """The strategy and thresholds that the plan was chosen with, on both traces."""
+
+    strategy: str
+    #: exit → threshold, as the strategy is given it
+    thresholds: dict[str, FiniteFloat]
+    accuracy: Share
+    cost: FiniteFloat
+    #: 1 - cost / cost of the full model; negative where it costs more
+    saving: FiniteFloat
+    tier_share: dict[str, Share]
+    exit_share: dict[str, Share]
+    validation_accuracy: Share
+    validation_cost: FiniteFloat
+
+
 class Unreached(Record):
     """A strategy of which no setting kept the accuracy on the validation data."""
 
@@ -231,6 +247,8 @@ class Report(Document):
     exits: tuple[ExitReport, ...]
     strategies: tuple[StrategyReport, ...]
     unreached: tuple[Unreached, ...] = ()
+    #: where the plan was chosen with thresholds
+    planned: AsPlanned | None = None
     curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...] = ()
     plan: PlanReport

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from edgepart.bundle.bundle import Bundle, open_bundle
 from edgepart.dispatch.options import construct
-from edgepart.dispatch.threshold import ThresholdStrategy
+from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdStrategy
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import BundleError, DispatchError, PlanError
 from edgepart.evaluation.evaluate_traces import THRESHOLDS
-from edgepart.evaluation.exit_shares import DEFAULT_STRATEGY
 from edgepart.graph import Graph
 from edgepart.partitioning.problem import ExitShare
 

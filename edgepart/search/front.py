@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -15,11 +16,10 @@ from edgepart.files import Document, Record
 from edgepart.partitioning.plan import Plan
 from edgepart.partitioning.planning import make_plan
 from edgepart.partitioning.problem import ExitShare, Placement, Problem
-from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.quantities import unit
+from edgepart.partitioning.routes import Route
 
 ACCURACY = "accuracy"
-#: values that agree in so many significant digits are one: sums round
-_DIGITS = 10
 KNEE = "the least sum of the objectives, each scaled to 0…1 over the front: farthest below the plane through its ends"
 
 
@@ -32,7 +32,10 @@ class Point:
     #: of every exit, as the strategy is given it, and the bundle that its head was found in
     thresholds: tuple[float, ...]
     bundles: tuple[str, ...]
+    #: by the indices of the tiers of its route
     placement: Placement
+    #: indices of the tiers that are on it, where there is more than one way up; empty: all
+    route: tuple[int, ...] = ()
 
 
 class ParetoExit(Record):
@@ -48,12 +51,16 @@ class ParetoExit(Record):
 
 
 class ParetoPoint(Record):
-    """A point of the front: the values of its objectives, its exits, and how many layers every tier holds."""
+    """A point of the front: the values of its objectives, its exits, and how many layers every tier holds.
+
+    ``route`` are the tiers that samples go through, where there is more than one way up; empty: all.
+    """
 
     number: int = Field(ge=1)
     values: dict[str, float]
     exits: tuple[ParetoExit, ...]
     layers: dict[str, int]
+    route: tuple[str, ...] = ()
 
 
 class Pareto(Document):
@@ -114,18 +121,17 @@ class Front:
         if not 1 <= number <= len(self.points):
             raise PlanError(f"the front has no point {number}: give 1 to {len(self.points)}")
         point = self.points[number - 1]
-        problem = replace(self.problem, exits=point.exits)
-        plan = make_plan(problem, point.placement, self.runtime, shares="recorded" if point.exits else None)
+        route = self._route(point, replace(self.problem, exits=point.exits))
+        plan = make_plan(route, point.placement, self.runtime, shares="recorded" if point.exits else None)
         exits = [
             planned.model_copy(update={"threshold": threshold})
             for planned, threshold in zip(plan.exits, point.thresholds, strict=True)
         ]
-        return plan.model_copy(update={"exits": tuple(exits)})
+        return plan.model_copy(update={"exits": tuple(exits), "strategy": self.strategy if exits else ""})
 
     def units(self) -> dict[str, str]:
         """The unit of every objective; none for a share."""
-        names = self.problem.tier_names
-        return {name: "" if name == ACCURACY else quantity(name, names).unit for name in self.objectives}
+        return {name: "" if name == ACCURACY else unit(name) for name in self.objectives}
 
     def record(self) -> Pareto:
         """The front as a document."""
@@ -142,7 +148,8 @@ class Front:
         )
 
     def _recorded(self, number: int, point: Point) -> ParetoPoint:
-        layers, tier_of = self.problem.graph.layers, point.placement.tier_of
+        layers, names = self.problem.graph.layers, self._route(point, self.problem).names
+        held = Counter(names[tier] for tier in point.placement.tier_of.values())
         return ParetoPoint(
             number=number,
             values=dict(zip(self.objectives, point.values, strict=True)),
@@ -158,11 +165,12 @@ class Front:
                 )
                 for share, threshold, bundle in zip(point.exits, point.thresholds, point.bundles, strict=True)
             ),
-            layers={
-                name: sum(tier == index for tier in tier_of.values())
-                for index, name in enumerate(self.problem.tier_names)
-            },
+            layers={name: held[name] for name in self.problem.tier_names},
+            route=names if point.route else (),
         )
+
+    def _route(self, point: Point, problem: Problem) -> Route:
+        return Route(problem, point.route or tuple(range(len(problem.tiers))))
 
 
 def minimised(values: Sequence[Sequence[float]], objectives: Sequence[str]) -> NDArray[np.float64]:
@@ -170,24 +178,3 @@ def minimised(values: Sequence[Sequence[float]], objectives: Sequence[str]) -> N
     signs = np.array([-1.0 if name == ACCURACY else 1.0 for name in objectives])
     costs: NDArray[np.float64] = np.array(values, np.float64).reshape(-1, len(objectives)) * signs
     return costs
-
-
-def nondominated(costs: NDArray[np.float64]) -> list[int]:
-    """Rows of (points, objectives) that no other row equals or beats in all objectives; of equal ones the first."""
-    rounded = _rounded(costs)
-    # in lexicographic order a row is dominated only by rows before it
-    order = np.lexsort((np.arange(len(rounded)), *rounded.T[::-1]))
-    kept: list[int] = []
-    best = np.empty_like(rounded)
-    for index in order:
-        if not (best[: len(kept)] <= rounded[index]).all(axis=1).any():
-            best[len(kept)] = rounded[index]
-            kept.append(int(index))
-    return kept
-
-
-def _rounded(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    size = np.where(costs == 0, 1.0, np.abs(costs))
-    unit = np.power(10.0, np.floor(np.log10(size)) - _DIGITS + 1)
-    rounded: NDArray[np.float64] = np.rint(costs / unit) * unit
-    return rounded

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgepart.bundle.bundle import Bundle
+from edgepart.dispatch.threshold import DEFAULT_STRATEGY
 from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.evaluation.evaluate_traces import THRESHOLDS
-from edgepart.evaluation.exit_shares import DEFAULT_STRATEGY
 from edgepart.partitioning.problem import Problem
 from edgepart.search.bank import Bank, open_banks
-from edgepart.search.front import ACCURACY, Front, Point
-from edgepart.search.listing import best_of, enumerate_all, tried
+from edgepart.search.front import ACCURACY, Front
+from edgepart.search.listing import Listing, best_of, enumerate_all, listing
+from edgepart.search.over_routes import Found, over_routes
 from edgepart.search.space import Space, make_space
 from edgepart.search.study import Study
 
@@ -38,8 +39,8 @@ def search(
 ) -> Front:
     """Choose exits, their heads, thresholds and the placement at once; every choice is scored from recorded answers.
 
-    Where there are few choices all of them are tried and the front is proven. Where there are many, NSGA-II looks for
-    good ones (Deb and others, 2002).
+    Where there are few choices all of them are tried and the front is proven. Where there are many, a study of trials
+    looks for good ones, by small changes to the best so far and NSGA-II (Deb and others, 2002).
 
     Args:
         problem: the network, tiers, links and limits (:func:`edgepart.partitioning.make_problem.make_problem`); its
@@ -50,9 +51,10 @@ def search(
         strategy: who leaves, one with a threshold; ``grid`` are its thresholds
         separate: a threshold for each exit, rather than one for all
         exits_per_part: the most exits in one tier
-        trials: of NSGA-II, those that the storage holds already included
+        trials: of the study, those that the storage holds already included; for each route, where there are several
         storage: of the trials, where they go on from: an Optuna storage URL, the path of a journal file, or None
-        most_listed: choices up to which all are tried
+        most_listed: choices up to which all are tried if each has to be worked out by itself; where they are scored
+            from tables, 50 times as many with one cost, 2,500 times, placements counted, with several
 
     Raises:
         BundleError: a bank that is not complete, or not of the same network or samples.
@@ -66,32 +68,40 @@ def search(
         raise PlanError(f"{trials} trials: expected 1 or more")
     bank = banks if isinstance(banks, Bank) else open_banks(banks, problem.graph, strategy, grid)
     space = make_space(problem, bank, objectives, separate, exits_per_part)
-    small = tried(space, most_listed)
-    if small is not None:
-        count, placements = small
-        points, exact = enumerate_all(space, placements)
-        how = f"all {count} choices tried" + ("" if exact else ", some placements are within a gap of the best")
-        return _front(space, points, exact, how, runtime)
-    study = Study(space, storage, seed)
-    done, stopped = study.run(trials)
-    found = study.points()
-    if not found:
-        raise InfeasiblePlan(
-            f"none of {done} trials keeps to the limits{f' ({stopped})' if stopped else ''}: loosen a limit, or give "
-            "more trials"
-        )
-    how = f"found by {done} trials, not proven"
-    return _front(space, best_of(space, found), False, how, runtime, stopped)
 
+    def one(of: Space) -> Found:
+        small = listing(of, most_listed)
+        if small is not None:
+            return _tried(of, small)
+        return _looked_for(Study(of, storage, seed), trials)
 
-def _front(space: Space, points: Sequence[Point], proven: bool, how: str, runtime: str, stopped: str = "") -> Front:
+    def on_route(where: Problem, asked: Sequence[str]) -> Found:
+        return one(make_space(where, bank, asked, separate, exits_per_part))
+
+    found = one(space) if problem.joined is None else over_routes(problem, space.objectives, on_route)
+    if not found.points:
+        why = f"{found.how}{f' ({found.stopped})' if found.stopped else ''}"
+        raise InfeasiblePlan(f"{why}: loosen a limit, or give more trials")
     return Front(
         problem=space.bounded,
         objectives=space.objectives,
-        points=tuple(points),
-        proven=proven,
-        how=how,
+        points=tuple(found.points),
+        proven=found.proven,
+        how=found.how,
         strategy=space.bank.strategy,
         runtime=runtime,
-        cautions=(*space.bank.cautions, *([stopped] if stopped else [])),
+        cautions=(*space.bank.cautions, *([found.stopped] if found.stopped else [])),
     )
+
+
+def _tried(space: Space, what: Listing) -> Found:
+    points, exact = enumerate_all(space, what)
+    how = f"all {what.count} choices tried" + ("" if exact else ", some placements are within a gap of the best")
+    return Found(points, exact, how)
+
+
+def _looked_for(study: Study, trials: int) -> Found:
+    done, stopped = study.run(trials)
+    points = study.points()
+    how = f"found by {done} trials, not proven" if points else f"none of {done} trials keeps to the limits"
+    return Found(best_of(study.space, points) if points else [], False, how, stopped)

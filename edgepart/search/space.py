@@ -25,7 +25,9 @@ from edgepart.partitioning.problem import ExitShare, Placement, Problem
 from edgepart.partitioning.quantities import Kind, quantity
 from edgepart.partitioning.values import value
 from edgepart.search.bank import Bank, Head, Level
-from edgepart.search.front import ACCURACY, Point, nondominated
+from edgepart.search.dominance import nondominated
+from edgepart.search.front import ACCURACY, Point
+from edgepart.search.sweep import Sweep, sweep
 
 #: what a placement of a point is proven to be: nothing on its own, the front is
 METHOD = "joint search"
@@ -33,6 +35,8 @@ METHOD = "joint search"
 _MOST_LAYERS = 300
 #: quantities that do not depend on how many samples leave where
 _UNSHARED: tuple[Kind, ...] = ("memory", "exits", "bytes", "full-latency")
+#: choices of thresholds that are compared with each other
+_MOST_COMPARED = 2000
 #: for an integer program inside the search
 _TIME_LIMIT_S = 20.0
 
@@ -80,6 +84,11 @@ class Space:
         most = {f"{name}.exits": float(self.most_exits) for name in self.problem.tier_names}
         return replace(self.problem, objective=self.costs[0], limits={**most, **self.problem.limits})
 
+    @cached_property
+    def without_exits(self) -> Problem:
+        """The bounded problem before exits are chosen."""
+        return replace(self.bounded, exits=())
+
     @property
     def most_in_all(self) -> int:
         """Exits that all tiers together may hold."""
@@ -123,23 +132,22 @@ class Space:
 
         return replayed
 
+    def sweep(self, heads: Heads) -> Sweep:
+        """These exits with all thresholds that are worth a look."""
+        chosen = [here[head] for here, head in zip(self.bank.places, heads, strict=True) if head is not None]
+        return sweep(self.bank, chosen, self.separate, ACCURACY in self.objectives)
+
     def worthwhile(self, heads: Heads) -> list[Exits]:
         """These exits with all thresholds, without those that are no better than others in any way.
 
         Fewer samples that go on past an exit never cost more, whatever the placement; so a choice of thresholds that
         lets as many or more go on past every exit, for no more accuracy, is not needed.
         """
-        number = sum(head is not None for head in heads)
-        every = range(len(self.bank.levels))
-        chosen: list[Levels] = (
-            list(itertools.product(every, repeat=number))
-            if self.separate or not number
-            else [(level,) * number for level in every]
-        )
-        found = [self.exits(heads, levels) for levels in chosen]
-        error = [1 - each.accuracy if ACCURACY in self.objectives else 0.0 for each in found]
-        table = [[e, *(share.going_on for share in each.shares)] for e, each in zip(error, found, strict=True)]
-        return [found[index] for index in sorted(nondominated(np.array(table)))]
+        found = self.sweep(heads)
+        if len(found) <= _MOST_COMPARED:
+            error = 1 - found.accuracy if ACCURACY in self.objectives else np.zeros(len(found))
+            found = found.take(np.sort(nondominated(np.column_stack([error, found.going_on]))))
+        return [self.exits(heads, tuple(map(int, levels))) for levels in found.levels]
 
     def best(self, exits: Exits, cost: str) -> Point:
         """The placement of least ``cost`` for these exits.
@@ -196,7 +204,7 @@ class Space:
 
         if len(self.problem.graph.layers) > _MOST_LAYERS:
             return None
-        plain = replace(self.bounded, exits=())
+        plain = self.without_exits
         found = list(itertools.islice(placements(plain, windows(plain)), most + 1))
         return None if len(found) > most else [each for each in found if not broken(plain, each)]
 
@@ -228,12 +236,14 @@ def make_space(
 def _require_stated(problem: Problem, name: str) -> None:
     """Check that devices, links and prices say what a quantity is counted from, wherever the layers are."""
     try:
-        asked = quantity(name, problem.tier_names)
+        asked = quantity(name, problem.tier_names, problem.hops)
     except UnknownName as error:
         known = error.known if "." in name else (*error.known, ACCURACY)
         raise UnknownName("objective", error.given, known) from None
     if asked.kind == "money" and all(tier.price is None for tier in problem.tiers):
         raise PlanError(f"no tier has a price to count '{name}' from: add --price TIER=NAME, as cloud=aws-lambda")
+    if problem.joined is not None:  # looked at for every route on its own
+        return
     additive(problem, asked)
     for tier in range(len(problem.tiers)):
         with contextlib.suppress(InfeasiblePlan):

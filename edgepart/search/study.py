@@ -1,38 +1,43 @@
-"""Large spaces: NSGA-II over an Optuna study, which goes on where it was left and which many machines can share.
+"""Large spaces: an Optuna study, which goes on where it was left and which many machines can share.
 
-One variable for each place (no exit, or which head), one for the threshold or for that of each place. Where several
-costs trade off against each other, the placement is one as well: the least of one of the costs, found exactly for the
-exits at hand, or by hops, each of which cuts the topological order at a place of its own.
+A trial is a choice of exits with thresholds and a placement; what that is worth is told to Optuna. Beside it, the exits
+of a trial are scored with as many other thresholds and placements as can be done at once
+(:mod:`edgepart.search.findings`). Trials are small changes to the best so far (:mod:`edgepart.search.moves`), and some
+are made by NSGA-II.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from edgepart.errors import FileError, MissingExtra, PlanError
+from edgepart.errors import FileError, MissingExtra
 from edgepart.files import require_parent
-from edgepart.partitioning.charges import additive
-from edgepart.partitioning.prefixes import cut_at
-from edgepart.partitioning.quantities import quantity
 from edgepart.progress import progress
-from edgepart.search.front import ACCURACY, Point, minimised, nondominated
-from edgepart.search.space import Heads, Levels, Space
+from edgepart.search.choices import Choices
+from edgepart.search.findings import Findings
+from edgepart.search.front import ACCURACY, Point
+from edgepart.search.moves import Moves, sampler
+from edgepart.search.pool import make_pool
+from edgepart.search.space import Space
 
 if TYPE_CHECKING:
     import optuna
 
 #: individuals of a generation; part of the study, so that one goes on alike whoever runs it
 POPULATION = 32
-_CUTS = "cuts"
+#: changes that are looked at for one that was not tried
+_TRIES = 20
+#: of the trials after the first generation, those that are left to NSGA-II
+_CROSSED = 0.15
 
 
 class Study:
@@ -49,7 +54,10 @@ class Study:
             raise MissingExtra("optuna", "optuna")
         self.space, self.storage, self.seed = space, storage, seed
         self.name = f"edgepart-{_digest(space)}"
-        self._known: dict[tuple[object, ...], Point | None] = {}
+        self._pool = make_pool(space)
+        self._choices = Choices(space, self._pool)
+        self._findings = Findings(self._choices)
+        self._variables = self._choices.variables()
         with _quiet(), self._reached(ImportError, ValueError):
             self._study = _open(self.name, storage, space)
 
@@ -75,110 +83,65 @@ class Study:
         except KeyboardInterrupt:
             return done, f"interrupted after {done} of {trials} trials: run the same command again to go on"
         except FileError as error:
-            if not self._known:
+            if self._findings.empty:
                 raise
             return done, f"after {done} of {trials} trials: {error}"
         return done, ""
 
     def points(self) -> list[Point]:
-        """The best of all trials; those of this process alone where the storage cannot be reached any more."""
-        try:
-            with _quiet(), self._reached():
-                trials = self._trials("COMPLETE")
-        except FileError:
-            return [point for point in self._known.values() if point is not None]
-        best = nondominated(minimised([trial.values for trial in trials], self.space.objectives))
-        found = [self._score(trials[index].params) for index in best]
-        return [point for point in found if point is not None]
+        """The best of all trials; of those looked at before, where the storage cannot be reached any more."""
+        with contextlib.suppress(FileError), _quiet(), self._reached():
+            self._look()
+        return self._findings.points(self._score)
 
     def _trial(self) -> None:
         """Ask, score and tell; the chances depend on the trials so far, so that a search goes on as if never left."""
         import optuna
 
-        running = len(self._trials("RUNNING"))
-        state = np.random.SeedSequence([self.seed, self.finished(), running]).generate_state(1)
-        self._study.sampler = _sampler(self._variables, int(state[0]))
+        self._look()
+        number = self.finished() + len(self._trials("RUNNING"))
+        seed, chances = np.random.SeedSequence([self.seed, self.finished(), number]).spawn(2)
+        random = np.random.default_rng(chances)
+        self._study.sampler = sampler(
+            self._variables, lambda: self._propose(random, number), POPULATION, int(seed.generate_state(1)[0])
+        )
         trial = self._study.ask(self._variables)
         try:
             point = self._score(trial.params)
         except BaseException:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
+        self._findings.note(trial.number, trial.params, None if point is None else point.values)
         if point is None:
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             self._study.tell(trial, list(point.values))
 
+    def _propose(self, random: np.random.Generator, number: int) -> Mapping[str, Any] | None:
+        """A change to one of the best choices that gives exits which were not tried; None leaves it to NSGA-II."""
+        moves = Moves(self.space, random, self._pool is not None or len(self.space.costs) == 1)
+        first = moves.first(number) if number < POPULATION else None
+        if first is not None or number < POPULATION or random.random() < _CROSSED:
+            return first
+        for _ in range(_TRIES):
+            parent = self._findings.pick(random)
+            chosen = None if parent is None else moves.near(parent)
+            if chosen is not None and not self._findings.has(chosen):
+                return chosen
+        return None
+
+    def _look(self) -> None:
+        """Take in what others, or this search before it was interrupted, have tried."""
+        for trial in self._trials("COMPLETE", "PRUNED"):
+            self._findings.note(trial.number, trial.params, trial.values)
+
+    def _score(self, chosen: Mapping[str, Any]) -> Point | None:
+        return self._choices.point(chosen)
+
     def _trials(self, *states: str) -> list[optuna.trial.FrozenTrial]:
         from optuna.trial import TrialState
 
         return self._study.get_trials(deepcopy=False, states=[TrialState[name] for name in states])
-
-    @cached_property
-    def _variables(self) -> dict[str, optuna.distributions.BaseDistribution]:
-        from optuna.distributions import CategoricalDistribution, IntDistribution
-
-        space = self.space
-        level = IntDistribution(0, len(space.bank.levels) - 1)
-        found: dict[str, optuna.distributions.BaseDistribution] = {} if space.separate else {"threshold": level}
-        for place, heads in enumerate(space.bank.places):
-            found[f"exit {place}"] = CategoricalDistribution(tuple(range(len(heads) + 1)))
-            if space.separate:
-                found[f"threshold {place}"] = level
-        if len(space.costs) > 1:
-            found["placement"] = CategoricalDistribution((*_solvable(space), _CUTS))
-            for hop in range(len(space.problem.links)):
-                found[f"cut {hop}"] = IntDistribution(0, len(space.problem.graph.layers))
-        return found
-
-    def _score(self, chosen: Mapping[str, Any]) -> Point | None:
-        """The point of a choice; None where it is not allowed."""
-        placement = chosen.get("placement", self.space.costs[0])
-        tier_of = None
-        if placement == _CUTS:
-            ends = sorted(chosen[f"cut {hop}"] for hop in range(len(self.space.problem.links)))
-            tier_of = cut_at(self.space.problem, ends)
-        heads, levels = self._exits(chosen, tier_of)
-        key = (heads, levels, placement if tier_of is None else tuple(tier_of.values()))
-        if key not in self._known:
-            exits = self.space.exits(heads, levels)
-            try:
-                found = self.space.best(exits, placement) if tier_of is None else self.space.placed(exits, tier_of)
-            except PlanError:  # nothing keeps to the limits, or nothing was found in time
-                found = None
-            self._known[key] = found
-        return self._known[key]
-
-    def _exits(self, chosen: Mapping[str, Any], tier_of: Mapping[str, int] | None) -> tuple[Heads, Levels]:
-        """The exits of a choice; those that a tier has no room for are left out, so that no choice is wasted."""
-        space, layers = self.space, self.space.problem.graph.layers
-        room = dict.fromkeys(range(len(space.problem.tiers)), space.most_exits)
-        heads: list[int | None] = []
-        levels: list[int] = []
-        for place, here in enumerate(space.bank.places):
-            number = chosen[f"exit {place}"]
-            tier = None if tier_of is None else tier_of[layers[here[0].depth - 1].name]
-            full = len(levels) >= space.most_in_all if tier is None else room[tier] == 0
-            if not number or full:
-                heads.append(None)
-                continue
-            if tier is not None:
-                room[tier] -= 1
-            heads.append(number - 1)
-            levels.append(chosen[f"threshold {place}" if space.separate else "threshold"])
-        return self._needed(tuple(heads), tuple(levels))
-
-    def _needed(self, heads: Heads, levels: Levels) -> tuple[Heads, Levels]:
-        """Without the exits at which nobody leaves: no quantity is lower with them than without."""
-        shares = self.space.exits(heads, levels).shares
-        before = [1.0, *(share.going_on for share in shares)]
-        used = [share.going_on < came for share, came in zip(shares, before, strict=False)]
-        places = [place for place, head in enumerate(heads) if head is not None]
-        kept = {place for place, on in zip(places, used, strict=True) if on}
-        return (
-            tuple(head if place in kept else None for place, head in enumerate(heads)),
-            tuple(level for level, on in zip(levels, used, strict=True) if on),
-        )
 
     @contextmanager
     def _reached(self, *more: type[Exception]) -> Iterator[None]:
@@ -196,25 +159,6 @@ class Study:
                 f"cannot reach the storage {where} of the search ({why}): what it holds is kept, run again when it can "
                 "be reached, or name another one with --storage"
             ) from error
-
-
-def _sampler(variables: Mapping[str, optuna.distributions.BaseDistribution], seed: int) -> optuna.samplers.BaseSampler:
-    """NSGA-II for variables that are the same in every trial, which Optuna would compare over all trials each time."""
-    from optuna.samplers import NSGAIISampler
-
-    class FixedSpace(NSGAIISampler):
-        def infer_relative_search_space(
-            self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-        ) -> dict[str, optuna.distributions.BaseDistribution]:
-            return {name: variable for name, variable in variables.items() if not variable.single()}
-
-    return FixedSpace(population_size=POPULATION, seed=seed)
-
-
-def _solvable(space: Space) -> tuple[str, ...]:
-    """The costs whose best placement is found quickly."""
-    names = space.problem.tier_names
-    return tuple(name for name in space.costs if additive(space.problem, quantity(name, names)) is not None)
 
 
 def _open(name: str, storage: str | Path | None, space: Space) -> optuna.Study:
@@ -250,6 +194,7 @@ def _digest(space: Space) -> str:
     stated = [
         problem.graph.fingerprint,
         [(tier.name, tier.device, dict(tier.latency_s), tier.memory_limit_bytes, tier.price) for tier in problem.tiers],
+        [(tier.runtime_bytes, tier.start_s) for tier in problem.tiers],
         problem.links,
         (problem.pins, problem.limits, problem.together, problem.kept, problem.answer_bytes),
         sorted((layer, sorted(tiers)) for layer, tiers in problem.forbidden.items()),

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgepart.dispatch.base import CostTable, Decisions, Policy, Setting, Strategy
 from edgepart.dispatch.layout import Layout, walk
+from edgepart.dispatch.threshold import ThresholdStrategy
 from edgepart.dispatch.trace import Trace
 from edgepart.testing.traces import synthetic_trace
 
@@ -108,6 +109,20 @@ class StrategyContract:
             for setting in strategy.settings(GRID):
                 known, blind = strategy.policy(setting).decide(trace), strategy.policy(setting).decide(hidden)
                 _assert_equal(known, blind, f"{setting.label}: a decision depends on the label of its sample")
+
+    def test_a_threshold_for_each_exit(self) -> None:
+        """Of a :class:`ThresholdStrategy`: one for each exit, where all are the same, decides as one for all does."""
+        for trace, costs in _cases():
+            strategy = self._fitted(trace, costs)
+            if not isinstance(strategy, ThresholdStrategy):
+                continue
+            names = trace.exits[:-1]
+            for value, setting in zip(GRID, strategy.settings(GRID), strict=True):
+                alike = strategy.policy(strategy.each(dict.fromkeys(names, value))).decide(trace)
+                _assert_equal(strategy.policy(setting).decide(trace), alike, f"{setting.label}: differs at each exit")
+            mixed = strategy.each({name: GRID[index % len(GRID)] for index, name in enumerate(names, start=1)})
+            whole, single = strategy.policy(mixed).decide(trace), walk(strategy.policy(mixed), trace, costs)
+            _assert_equal(whole, single, f"{mixed.label}: decide() differs from admit() and at_exit()")
 
     def test_extreme_logits(self) -> None:
         for trace, costs in _cases():

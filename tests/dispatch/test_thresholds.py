@@ -123,3 +123,23 @@ def test_a_trace_of_another_plan_is_refused() -> None:
     policy = strategy.policy(strategy.settings([0.5])[0])
     with pytest.raises(DispatchError, match="fitted on exits in m, e, c, but this trace has exits in e, e, c"):
         policy.decide(trace_of([[[0.9, 0.1], [0.5, 0.5], [0.6, 0.4]]], exit_tiers=("e", "e", "c")))
+
+
+def test_every_exit_may_have_a_threshold_of_its_own() -> None:
+    for strategy, given in (
+        (Confidence(), {"x0": 0.95, "x1": 0.7}),
+        (Entropy("nats"), {"x0": entropy_of(0.95) + 1e-9, "x1": entropy_of(0.7) + 1e-9}),
+    ):
+        strategy.fit(BY_HAND, COSTS)
+        setting = strategy.each(given)
+        assert strategy.policy(setting).decide(BY_HAND).exit.tolist() == [0, 1, 1]
+        assert list(setting.values) == [(f"at {name}", value) for name, value in given.items()]
+    assert setting.label.startswith("x0 ")
+
+
+@pytest.mark.parametrize("given", [{}, {"x0": 0.5}, {"x0": 0.5, "x1": 0.5, "x2": 0.5}, {"x0": 0.5, "final": 0.5}])
+def test_thresholds_of_other_exits_are_refused(given: dict[str, float]) -> None:
+    strategy = Confidence()
+    strategy.fit(BY_HAND, COSTS)
+    with pytest.raises(DispatchError, match="the network has x0, x1: give one for each"):
+        strategy.each(given)

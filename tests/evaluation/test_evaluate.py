@@ -265,6 +265,8 @@ def test_the_router_costs_the_layers_up_to_its_embedding() -> None:
     timed = [tier.model_copy(update={"layer_s": (0.002, 0.003, 0.004)}) for tier in PLAN.tiers]
     assert router_seconds(PLAN.model_copy(update={"tiers": tuple(timed)}), GRAPH) == pytest.approx(0.002)
     assert router_seconds(PLAN, GRAPH) == 0.0
+    started = [tier.model_copy(update={"start_s": 0.5}) for tier in timed]
+    assert router_seconds(PLAN.model_copy(update={"tiers": tuple(started)}), GRAPH) == pytest.approx(0.502)
 
 
 def test_a_router_whose_layers_lie_on_a_later_tier_takes_the_first_one_s_pace() -> None:

@@ -15,6 +15,9 @@ from edgepart.bundle import build
 from edgepart.cli.search import answer
 from edgepart.cli.search_options import options
 from edgepart.errors import BundleError, DispatchError, EdgepartError, PlanError
+from edgepart.evaluation import evaluate
+from edgepart.evaluation.as_planned import as_planned
+from edgepart.evaluation.costs import cost_model, tabulate
 from edgepart.evaluation.exit_shares import exit_shares
 from edgepart.partitioning import Plan
 from edgepart.partitioning.values import value
@@ -94,12 +97,51 @@ def test_the_plan_of_a_point_is_built_and_answers_as_the_front_said(bundles, mod
     assert plan.predicted["latency"] == point.values[1]
     plan.save(tmp_path / "plan.json")
     again = built(model, Plan.load(tmp_path / "plan.json"), tmp_path / "bundle")
-    shares = exit_shares(again, threshold=point.thresholds[0])
+    (name,) = again.plan.thresholds
+    assert again.plan.thresholds == {name: point.thresholds[0]}
+    shares = exit_shares(again)
+    assert shares == exit_shares(again, threshold=point.thresholds[0])
+    report = evaluate(again, images(40, seed=2), strategies=["confidence"], output=tmp_path / "report")
+    assert report.planned.exit_share[name] + report.planned.exit_share["final"] == pytest.approx(1)
+    (curve,) = report.curves
+    assert any(each.validation_accuracy == report.planned.validation_accuracy for each in curve.points)
+    assert "chosen with thresholds of confidence" in (tmp_path / "report" / "report.html").read_text()
     (share,) = shares
     assert share.tensor == point.exits[0].tensor
     assert share.going_on == pytest.approx(point.exits[0].going_on, abs=0.15)
     tier_of = point.placement.tier_of
     assert value(replace(problem, exits=shares), tier_of, "latency") == pytest.approx(point.values[1], rel=0.3)
+
+
+def trace_of(point, plan, bundles):
+    """What the heads of a point said of the validation samples, as its own bundle would have recorded it."""
+    found = {str(bundle.path): bundle for bundle in bundles}
+    first = bundles[0].validation
+    columns = [
+        found[where].validation.logits[:, [exit_.tensor for exit_ in found[where].plan.exits].index(share.tensor)]
+        for where, share in zip(point.bundles, point.exits, strict=True)
+    ]
+    logits = np.stack([*columns, first.logits[:, -1]], axis=1)
+    places = {"exits": plan.exit_names, "exit_tiers": plan.exit_tiers, "tiers": plan.tier_names}
+    return replace(first, logits=logits, dynamics=None, **places)
+
+
+@pytest.mark.parametrize("strategy", ["confidence", "entropy"])
+def test_a_plan_evaluated_at_its_thresholds_gives_what_the_search_promised(bundles, problem, strategy):
+    front = search(problem, bundles, strategy=strategy, separate=True, runtime="torch")
+    assert any(len(set(point.thresholds)) > 1 for point in front.points)
+    for number, point in enumerate(front.points, start=1):
+        plan = Plan.model_validate_json(front.plan(number).model_dump_json())
+        trace = trace_of(point, plan, bundles)
+        found = as_planned(plan, trace, trace, tabulate(cost_model("latency"), plan))
+        if not point.exits:
+            assert found is None
+            continue
+        assert (found.strategy, tuple(found.thresholds.values())) == (strategy, point.thresholds)
+        assert found.accuracy == found.validation_accuracy == pytest.approx(point.values[0])
+        assert found.cost == pytest.approx(point.values[1])
+        left = 1 - np.cumsum(list(found.exit_share.values()))[:-1]
+        assert left == pytest.approx([share.going_on for share in point.exits])
 
 
 def test_another_network_is_refused(bundles):
@@ -190,7 +232,7 @@ def test_the_command_prints_the_front_and_writes_what_was_picked(command, bundle
 
 
 def test_a_large_search_keeps_its_trials_beside_the_plan(command, bundles, tmp_path, monkeypatch):
-    monkeypatch.setattr("edgepart.search.joint.tried", lambda space, most: None)
+    monkeypatch.setattr("edgepart.search.joint.listing", lambda space, most: None)
     given = ("--pareto", f"--bank={bundles[0].path}", "--thresholds", "each", "--objectives")
     shown = command(*given, "latency,accuracy,mobile.memory", "--trials", "12")
     assert "Found by 12 trials, not proven." in shown.output

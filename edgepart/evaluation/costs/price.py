@@ -15,12 +15,13 @@ class ServerlessMoney(CostModel):
 
     A sample that makes a billed tier work is one request: the fee per request, plus the time of its layers and
     heads rounded up to whole billing steps, times the prices of the smallest memory size that holds the part (its
-    parameters and activations) and of the processor speed that comes with it. What leaves a billed tier for the
+    parameters, heads and activations, and the runtime as far as the plan knows it) and of the processor speed that
+    comes with it. What leaves a billed tier for the
     next one pays egress. Tiers of the user's own (mobile, edge) are free, and so are uploads and the few bytes of
     the answer. Cold starts, idle instances and free quotas are not counted.
 
     A lower bound, as the seconds are the plan's for the tier's device: the slow processor that comes with a small
-    memory size takes longer, and the runtime needs memory of its own, which may call for a larger size.
+    memory size takes longer.
 
     Options:
         price: a name of ``edgepart prices list`` or a YAML file of that kind
