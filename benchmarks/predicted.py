@@ -9,7 +9,8 @@ runtime and timed
 
 - alone: opened in a fresh process and run over and over, three times with the parts of all plans in turn, and
 - in a chain: one process a part, each pinned to a core of its own, tensors over loopback, one sample after another
-  (``edgepart evaluate --measure``).
+  (``edgepart evaluate --measure``). Each part waits for the others, so the profile's ``wake_up_s`` is predicted on top.
+  End to end so is the way over loopback, measured as ``edgepart profile --link`` does.
 
 A part whose two ends were among the profile's own cuts was measured, any other is interpolated. Each case runs in a
 process of its own and is written when it is done; those that are there are kept, unless they are named or were quick
@@ -40,6 +41,12 @@ PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 #: name of a plan → where it cuts, in shares of the predicted time
 PLANS = {"1/4": (0.25,), "1/2": (0.5,), "3/4": (0.75,), "1/3, 2/3": (1 / 3, 2 / 3)}
 ROUNDS, CHAIN_RUNS, QUICK_ROUNDS, QUICK_RUNS = 3, 60, 1, 15
+SERVE = """
+from edgepart.measuring.link_server import LinkServer
+server = LinkServer("127.0.0.1", 0)
+print(server.address[1], flush=True)
+server.serve_forever()
+"""
 #: onnx/exported graphs come without weights
 EXPORTED = ("bert_mini_cls", "efficientnet_b0", "mobilenet_v3_large", "shufflenet_v2_x1_0")
 LIGHT = ("resnet50", "squeezenet", "densenet121", "inception_v1")
@@ -142,23 +149,25 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
             chains = {plan: run_chain(plan, folders, program, quick) for plan in plans}
         finally:
             load_of_others = sampler.stop()
-    whole_s = alone["whole", 0]
+    whole_s, wake_up_s = alone["whole", 0], profile.wake_up_s
+    loopback, graph = measured_loopback(), program.graph
     parts, totals = [], []
     for plan, positions in plans.items():
-        predicted_sum = 0.0
+        crossing = [graph.boundaries()[position - 1].bytes for position in positions]
+        predicted_sum = sum(loopback.transfer_s(sent) for sent in crossing)
         for number, (first, last) in enumerate(bounds_of(positions, len(profile.layers))):
             found = profile.part_latency_s([layer.name for layer in profile.graph.layers[first:last]])
-            predicted_sum += found.seconds
+            predicted_sum += found.seconds + wake_up_s
             measured, in_chain = alone[plan, number], chains[plan]["parts_s"][number]
             parts.append(
                 {"plan": plan, "part": number, "start": first, "stop": last, "predicted_s": found.seconds}
                 | {"interpolated": not found.measured, "alone_s": measured, "chain_s": in_chain}
-                | {"error": found.seconds / measured - 1, "chain_error": found.seconds / in_chain - 1}
+                | {"error": found.seconds / measured - 1, "chain_error": (found.seconds + wake_up_s) / in_chain - 1}
             )
         measured = chains[plan]["latency_s"]
         totals.append(
             {"plan": plan, "predicted_s": predicted_sum, "measured_s": measured, "error": predicted_sum / measured - 1}
-            | {"compute_s": sum(chains[plan]["parts_s"])}
+            | {"compute_s": sum(chains[plan]["parts_s"]), "bytes": crossing}
         )
     return {
         "network": name,
@@ -168,6 +177,8 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
         "layers": len(profile.layers),
         "profile_s": round(profiled - start, 1),
         "took_s": round(time.monotonic() - start, 1),
+        "wake_up_s": wake_up_s,
+        "loopback": {"round_trip_s": loopback.round_trip_s, "up_bits_per_s": loopback.up_bits_per_s},
         "load_profile": profile.machine_load.mean_cores,
         # the processes that are measured are among the others here: about one core is theirs
         "load_measuring": load_of_others.mean_cores,
@@ -179,6 +190,18 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
         "parts": parts,
         "chains": totals,
     }
+
+
+def measured_loopback() -> Any:
+    """The link between two processes of this machine, as ``edgepart profile --link`` finds it."""
+    from edgepart.measuring.link_client import measure_link
+
+    with subprocess.Popen([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            return measure_link("127.0.0.1", int(server.stdout.readline()), budget_s=2.0).link("loopback")
+        finally:
+            server.kill()
 
 
 def cuts(profile: Any, shares: Sequence[float]) -> list[int]:
@@ -276,7 +299,7 @@ def run_chain(plan: str, folders: Mapping[tuple[str, int], Path], program: Any, 
     names = [f"part{number}" for number in range(len(own))]
     cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
     tiers = [TierProcess(name, folder, (next(cores),)) for name, folder in zip(names, own, strict=True)]
-    order = {"run": names, "answer": names[-1], "threshold": None}
+    order = {"run": names, "answer": names[-1], "thresholds": None}
     with Processes(tiers, [program.example()], split=True, threads=1, timeout_s=120) as processes:
         done = [processes.run(0, order) for _ in range(5 + (QUICK_RUNS if quick else CHAIN_RUNS))][5:]
     parts = [statistics.median(run["work"][number][1] for run in done) for number in range(len(names))]

@@ -19,12 +19,13 @@ PICTURE = Path("results/placement/growth.svg")
 METHODS = {
     "minimum_cut": "minimum cut",
     "expected": "minimum cut with three exits",
+    "starts": "minimum cut with starts",
     "limited": "with a memory limit",
     "exhaustive": "exhaustive search",
     "scan_of_chain": "scan of a chain",
     "networkx": "networkx",
 }
-COLOURS = ("#4477aa", "#228833", "#aa3377", "#ee6677", "#66ccee", "#ccaa33")
+COLOURS = ("#4477aa", "#228833", "#777777", "#aa3377", "#ee6677", "#66ccee", "#ccaa33")
 PROBLEMS = {
     "half": "half the memory",
     "far": "two memory limits",
@@ -42,7 +43,7 @@ placements in which tensors only travel upwards, and says in the plan how that i
 
 ```bash
 edgepart partition profile.json --tier mobile=raspberry-pi-4 --tier edge=jetson-orin-nano --tier cloud=cloud-cpu \\
-  --link mobile:edge=wifi --link edge:cloud=4g --objective latency --limit mobile.memory=60MB --keep-local input
+  --link mobile:edge=wifi --link edge:cloud=4g --objective latency --limit mobile.memory=600MB --keep-local input
 ```
 
 ## What can be minimised and limited
@@ -54,7 +55,7 @@ edgepart partition profile.json --tier mobile=raspberry-pi-4 --tier edge=jetson-
 | `energy`, `TIER.energy` | J | computing (`power_w`), and sending what leaves the tier (`energy_j_per_byte`) |
 | `money`, `TIER.money` | USD | what `--price TIER=NAME` bills: whole steps, a fee a request, egress |
 | `throughput` | s | the time between two answers when all tiers and links work at once |
-| `TIER.memory` | bytes | parameters, heads and the most activations alive at once |
+| `TIER.memory` | bytes | parameters, heads, the most activations alive at once, and [the runtime](profiles.md) |
 | `TIER.exits` | | how many exits the tier holds |
 | `LOWER:UPPER.bytes` | bytes | what a sample that crosses the link sends up |
 
@@ -63,7 +64,33 @@ edgepart partition profile.json --tier mobile=raspberry-pi-4 --tier edge=jetson-
 not leave the tier that makes it. If nothing keeps to all of them, the error names a smallest set that conflicts.
 
 A tensor is paid for once on every link that it crosses, however many layers read it there; a link costs one round trip
-as soon as anything crosses; the raw input starts on the first tier.
+as soon as anything crosses; the raw input starts on the first tier. A tier that holds layers pays the
+[start](profiles.md) of its part for every sample that comes to it, in latency, energy and money.
+
+## Links past a tier
+
+A link may lead past tiers, as from a phone to the cloud without the box between them; and tiers next to each other need
+no link if another one leads up:
+
+```bash
+edgepart partition profile.json --tier mobile=raspberry-pi-4 --tier edge=jetson-orin-nano --tier cloud=cloud-cpu \\
+  --link mobile:edge=wifi --link edge:cloud=4g --link mobile:cloud=5g
+```
+
+Samples then take one *route*: tiers from the first one upwards, each joined to the next by a link, here
+`mobile > edge > cloud` or `mobile > cloud`. What goes on travels along it from part to part, the answer comes back the
+same way, and a tier that is not on it holds nothing. The best plan of every route is found as for any other problem, so
+that the best of them is the optimum, with the same proof: the plan is *optimal* if every route's is, or cannot be
+better. If nothing keeps to the constraints, the set that is named conflicts on every route.
+
+The plan says which tiers it leaves out; `all on edge` is the latency over the best route there. `mobile:cloud.bytes`
+can be limited and minimised as soon as there is that link, and what is counted of a tier or link that is not on the
+route is 0. `--what-if`, `--under-trace` and `--pareto` look at all routes as well. The two rules
+(`--method memory-share`, `latency-match`) know nothing of links and take the route with most tiers; with
+`--split-after` the tiers that are named say which route it is.
+
+All samples take the same route: a tensor that goes to the cloud directly while another part works on the edge, or
+samples that choose their way, are not modelled.
 
 ## Exits inside the placement
 
@@ -81,8 +108,9 @@ for all samples together. Exits stay local to their part. The plan says which sh
 ## How it is solved
 
 - **Minimum cut** for everything that adds up: latency, energy, bytes, with exits and all constraints that say where
-  layers and tensors may be. Exact for any number of ordered tiers and any network. The rounding of the solver's
-  integers is the gap that the plan states.
+  layers and tensors may be. Exact for any number of ordered tiers and any network. Whether a tier in the middle is
+  worth its start takes another cut or two (branch and bound). The rounding of the solver's integers is the gap that the
+  plan states.
 - **Dynamic programming** on chains, and an **integer program** (HiGHS) elsewhere, for memory, ceilings, money and
   throughput. What is not proven optimal in time is reported with its remaining gap.
 - All of them are tested against trying every placement, on random networks of up to nine layers.

@@ -22,8 +22,9 @@ the time have passed, and in three. Each part is written for the runtime and tim
 of its own, and *in a chain*, one pinned process a part, tensors over loopback, one sample after another. Errors are
 (predicted - measured) / measured. *Interpolated* parts are those that the profile did not measure as they are.
 
-In a chain a part starts cold: while the others work its process waits, and its caches are theirs. That is not
-predicted. Nor is the way over loopback, which chains end to end include. `python benchmarks/predicted.py`
+In a chain a part starts cold: while the others work its process waits, and its caches are theirs. What that costs is
+in the profile (`wake_up`) and predicted on top of each part. End to end so is the way over loopback, from the link as
+`edgepart profile --link` measures it. `python benchmarks/predicted.py`
 """
 
 

@@ -56,6 +56,9 @@ Three methods answer, and the result says which one did, and how large a gap its
 - **sampled**: neither is so for the period and for money, or where a limit itself depends on what varies (on latency,
   while a bandwidth varies). The best plan is looked for at 25 values; what lies between them is not known.
 
+Where [links lead past a tier](placement.md#links-past-a-tier), the best plan is that over all routes, at every value:
+the lines are those of all of them.
+
 """
 
 TRACE = """\
@@ -72,7 +75,8 @@ every row counts alike.
   1 / bandwidth each serves one interval, no plan serves an interval better than the one of the envelope at its mean,
   and two neighbours meet where their lines cross whatever else is in the set: a shortest path over the plans.
 - Nothing can be sent in an **outage** (bandwidth 0; with `--outage-below 10kbps` lower rates are outages too). Means
-  leave outages out. Their share of the time is told, with the best plan that sends nothing over the link, if any.
+  leave outages out. Their share of the time is told, with the best plan that sends nothing over the link, if any; where
+  another route leads up, that plan may send over it.
 - Switching itself costs nothing here; how often the trace crosses a threshold is told. All parts of a set must be at
   hand on their tiers.
 

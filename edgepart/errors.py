@@ -72,6 +72,10 @@ class InfeasiblePlan(PlanError):
     """No placement satisfies the limits; says which limit fails and by how much."""
 
 
+class UndecidedPlan(PlanError):
+    """In the time given, no placement within the limits was found, nor shown not to exist."""
+
+
 class TemplateError(EdgepartError):
     """An exit template that cannot be read, rendered, compiled or run."""
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from sample_profiles import make_profile
 
 import edgepart
 from edgepart.cli.main import COMMANDS
 from edgepart.cli.main import edgepart as command_line
 from edgepart.data import Preprocessing
 from edgepart.hardware import catalogue
+from edgepart.testing.hardware import example_device
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
@@ -96,12 +98,17 @@ def test_the_preprocessing_that_is_shown_is_valid_and_its_keys_are_all_named():
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
-    """A folder with the trained network of examples/digits and its data."""
+    """A folder with the trained network of examples/digits, its data and a profile."""
     folder = tmp_path_factory.mktemp("digits")
     shutil.copy(ROOT / "examples" / "digits" / "model.py", folder)
     module = runpy.run_path(str(folder / "model.py"))
     module["write_data"]()
-    module["save_file"](module["DigitNet"]().state_dict(), folder / "weights.safetensors")
+    net = module["DigitNet"]()
+    module["save_file"](net.state_dict(), folder / "weights.safetensors")
+    graph = edgepart.capture(net.eval(), module["network"]()[1])
+    # made up: measuring one takes half a minute, and is tested elsewhere
+    seconds = {layer.name: 1e-6 + layer.macs / 1e10 for layer in graph.layers}
+    make_profile(graph, seconds, example_device()).save(folder / "profile.json")
     return folder
 
 

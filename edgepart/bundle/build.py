@@ -19,7 +19,7 @@ from edgepart.bundle.heads import Heads, add_heads
 from edgepart.bundle.manifest import MANIFEST, Manifest, RouterRecord, survey
 from edgepart.bundle.part import open_part
 from edgepart.bundle.router import mask_input, router_place
-from edgepart.bundle.targets import Target, choose_targets, router_target
+from edgepart.bundle.targets import Target, choose_targets, planned_runtimes, router_target
 from edgepart.bundle.training_record import EpochRecord, ExitRecord, TrainingRecord
 from edgepart.bundle.workspace import Say, Workspace, digest_dataset, digest_preprocessing, digest_text
 from edgepart.data import Dataset, Preprocessing, load_dataset, preprocessing_for, require_every_class, split_dataset
@@ -82,8 +82,8 @@ def build(
         classes: in the order of the logits; None derives them from the data
         validation: None sets a tenth of every class aside
         head: template name or path of a ``.py.j2``; None takes the plan's choice, or ``linear``
-        runtimes: tier → what its part is written for, such as ``{"mobile": "executorch"}``; the framework's own for
-            tiers that are not named
+        runtimes: tier → what its part is written for, such as ``{"mobile": "executorch"}``; for tiers that are not
+            named the runtime that the plan was made for, or the framework's own where that one cannot be written
         precisions: tier → ``float32``, ``float16`` or ``int8``; float32 for tiers that are not named
         settings: None trains the heads on the frozen network
         profile: kept in the bundle
@@ -120,7 +120,8 @@ def build(
             say(text)
     settings = settings or TrainingSettings.for_mode("heads")
     framework = framework_of(model)
-    targets = choose_targets(framework, plan.tier_names, runtimes or {}, precisions or {})
+    wanted = planned_runtimes(framework, plan) | dict(runtimes or {})
+    targets = choose_targets(framework, plan.tier_names, wanted, precisions or {})
     for target in targets.values():
         target.runtime.version()  # a package that is missing is told before the training, not after
     if threads is not None:

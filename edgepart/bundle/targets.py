@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgepart import plugins
 from edgepart.errors import ExportError, PlanError, UnknownName
 from edgepart.frameworks import Framework
 from edgepart.frameworks.base import Part
-from edgepart.frameworks.runtimes import PRECISIONS, Precision, Runtime, require_runtime
+from edgepart.frameworks.runtimes import PRECISIONS, Precision, Runtime, require_runtime, runtime
 from edgepart.graph import Graph
+from edgepart.partitioning.plan import Plan
 
 #: distance of 1 to the next number of the types that a network may compute in, coarser than single precision
 _ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -57,11 +59,17 @@ def choose_targets(
     for tier in tiers:
         precision = _precision(precisions.get(tier, "float32"))
         try:
-            runtime = require_runtime(framework, runtimes.get(tier, framework.runtime), precision)
+            chosen = require_runtime(framework, runtimes.get(tier, framework.runtime), precision)
         except ExportError as error:
             raise ExportError(f"for the tier '{tier}', {error}") from error
-        found[tier] = Target(runtime, precision)
+        found[tier] = Target(chosen, precision)
     return found
+
+
+def planned_runtimes(framework: Framework, plan: Plan) -> dict[str, str]:
+    """Tier → the runtime that it was planned for, where the framework's parts can be written for it."""
+    planned = {tier.name: tier.runtime for tier in plan.tiers if tier.runtime in plugins.names("runtime")}
+    return {tier: name for tier, name in planned.items() if name and runtime(name).form in framework.forms}
 
 
 def router_target(targets: Mapping[str, Target], first: str) -> Target:

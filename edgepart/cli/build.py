@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="TIER=NAME",
     help="What a tier's part is written for: torch, tensorflow, onnxruntime, executorch, litert or triton; by default "
-    "the network's own framework. May be repeated.",
+    "what the plan was made for. May be repeated.",
 )
 @click.option(
     "--precision",

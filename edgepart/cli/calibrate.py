@@ -11,7 +11,7 @@ import click
 
 from edgepart.cli.kit import KIT_OPTIONS
 from edgepart.cli.measure import refuse_others
-from edgepart.cli.output import note, print_json, print_table
+from edgepart.cli.output import note, off, print_json, print_table
 from edgepart.files import require_parent
 from edgepart.hardware import Device, Profile, catalogue
 from edgepart.hardware.calibration import POOR_SEGMENT, POOR_WHOLE, Calibration, NetworkError, calibrate
@@ -21,7 +21,7 @@ from edgepart.units import percent, seconds, significant, size
 def calibrate_device(
     context: click.Context, path: Path, given: Sequence[str], measure: Callable[[str], Profile], as_json: bool
 ) -> None:
-    """Fit a device's roofline and write its file.
+    """Fit a device's rates and write its file.
 
     Args:
         given: profile.json files that were measured on the device, and models
@@ -50,6 +50,8 @@ def calibrate_device(
     click.echo()
     print_table(("number", "fitted", "share of the time"), _numbers(found))
     click.echo(f"\nsegments are off by {percent(found.segment_error)} in the middle")
+    if found.left_out:
+        click.echo(f"expect of other networks: {off(*found.left_out)}")
     for text in _warnings(found):
         note(text)
     click.echo(f"\nwritten to {path}")
@@ -72,15 +74,23 @@ def _device(name: str, profiles: Sequence[Profile], found: Calibration, known: D
         fields
         | {
             "name": name,
-            "peak_macs_per_s": found.peak_macs_per_s,
-            "memory_bytes_per_s": found.memory_bytes_per_s,
-            "call_overhead_s": found.call_overhead_s,
+            **found.rates,
+            **_expected(found),
             "basis": "measured",
             "source": f"edgepart profile --calibrate on {date.today().isoformat()} with {networks}; networks off by "
             f"{percent(found.network_error)} in the middle, segments by {percent(found.segment_error)}",
             "facts": machine.facts | {"runtime": measured.runtime, "threads": measured.threads},
         }
     )
+
+
+def _expected(found: Calibration) -> dict[str, float | None]:
+    """How far off networks were that the fit did not know, for the device file; not known with one network."""
+    median, worst = found.left_out or (None, None)
+    return {
+        name: None if error is None else round(error, 3)
+        for name, error in (("left_out_error", median), ("left_out_worst", worst))
+    }
 
 
 def _summary(found: Calibration) -> dict[str, Any]:
@@ -90,6 +100,7 @@ def _summary(found: Calibration) -> dict[str, Any]:
             for x in found.networks
         ],
         "network_error": found.network_error,
+        **_expected(found),
         "segments": found.segments,
         "segment_error": found.segment_error,
         "shares": found.shares,
@@ -104,10 +115,14 @@ def _row(one: NetworkError) -> tuple[str, ...]:
 
 
 def _numbers(found: Calibration) -> list[tuple[str, ...]]:
+    rates = found.rates
     values = {
-        "peak_macs_per_s": f"{significant(found.peak_macs_per_s / 1e9)} GMAC/s",
-        "memory_bytes_per_s": f"{size(found.memory_bytes_per_s)}/s",
-        "call_overhead_s": f"{seconds(found.call_overhead_s)} a layer",
+        "peak_macs_per_s": f"{significant(rates['peak_macs_per_s'] / 1e9)} GMAC/s",
+        "grouped_macs_per_s": f"{significant(rates['grouped_macs_per_s'] / 1e9)} GMAC/s",
+        "activation_bytes_per_s": f"{size(rates['activation_bytes_per_s'])}/s",
+        "memory_bytes_per_s": f"{size(rates['memory_bytes_per_s'])}/s",
+        "call_overhead_s": f"{seconds(rates['call_overhead_s'])} a kernel",
+        "fused_share": f"{percent(rates['fused_share'])} saved",
     }
     return [(name, value, percent(found.shares[name])) for name, value in values.items()]
 
@@ -122,8 +137,8 @@ def _warnings(found: Calibration) -> list[str]:
         )
     if found.undetermined:
         told.append(
-            f"What was measured says little about {' and '.join(found.undetermined)}: add a network in which that "
-            "matters."
+            f"What was measured says little about {' and '.join(found.undetermined)}, for which what is usual was "
+            "taken: add a network in which that matters."
         )
     if len(found.networks) == 1:
         told.append("With one network nothing says how well others are predicted: give a second one.")

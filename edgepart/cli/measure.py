@@ -16,6 +16,7 @@ from edgepart.files import atomic_folder, require_parent, write_text
 from edgepart.units import percent, seconds, significant, size
 
 if TYPE_CHECKING:
+    from edgepart.bundle import Bundle
     from edgepart.measuring import Comparison, LinkMeasurement, Measured
     from edgepart.measuring.link_fit import Estimate
     from edgepart.measuring.measured import PartMeasured
@@ -133,6 +134,8 @@ def refuse_others(context: click.Context, needless: Sequence[str], why: str) -> 
 #: what only --measure reads, and what it does not
 MEASURING = ("runs", "shaped", "links", "pin_cores", "profiles")
 REPLAYING = ("trace", "strategies", "cost", "gamma", "batch_size")
+#: in place of a threshold: those that the plan was chosen with
+PLANNED = "plan"
 
 
 def measure_bundle(
@@ -140,30 +143,31 @@ def measure_bundle(
     data: str | None,
     output: Path,
     options: Mapping[str, Any],
-    thresholds: Sequence[float],
+    thresholds: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
     """Run a bundle's parts, print predicted against measured, and write both with a plot."""
+    from edgepart.bundle import open_bundle
     from edgepart.evaluation.plots_canvas import require_matplotlib
     from edgepart.evaluation.plots_measured import predicted_measured
     from edgepart.hardware import Profile
     from edgepart.measuring import measure_bundle as measure
 
-    if len(thresholds) > 1:
-        raise EdgepartError("--measure takes one threshold of confidence: give --thresholds T, or none for full paths")
+    opened = open_bundle(bundle)
+    threshold = _threshold(opened, thresholds)
     require_matplotlib()
     _require_replaceable(output)
     pinned = parse_pairs("--pin-cores", options["pin_cores"])
     found = measure(
-        bundle,
+        opened,
         data,
         runs=options["runs"],
         shaped=options["shaped"],
         links=parse_pairs("--link", options["links"]),
         pin_cores={tier: _cores(tier, text) for tier, text in pinned.items()},
         threads=threads or 1,
-        threshold=thresholds[0] if thresholds else None,
+        threshold=threshold,
         profiles=[Profile.load(path) for path in options["profiles"]],
     )
     with atomic_folder(output) as folder:
@@ -174,6 +178,21 @@ def measure_bundle(
         return
     _print(found)
     click.echo(f"\nwritten to {output / 'measured.json'} and {output / 'measured.svg'}")
+
+
+def _threshold(bundle: Bundle, text: str | None) -> float | dict[str, float] | None:
+    """What ``--thresholds`` says of a measurement: one number, those of the plan, or nothing."""
+    from edgepart.measuring.thresholds import plan_thresholds
+
+    if text is None or text == PLANNED:
+        return None if text is None else plan_thresholds(bundle.plan)
+    try:
+        return float(text)
+    except ValueError:
+        raise EdgepartError(
+            f"--measure takes one threshold of confidence, not {text}: give --thresholds T, --thresholds {PLANNED} for "
+            "those of the plan, or none for full paths"
+        ) from None
 
 
 def _print(found: Measured) -> None:

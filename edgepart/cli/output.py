@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgepart.errors import EdgepartError
+from edgepart.units import percent
+
+if TYPE_CHECKING:
+    from edgepart.hardware import Device
 
 #: adds ``--json`` to a command; the function receives it as ``as_json``
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
@@ -17,6 +21,25 @@ json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=Tr
 
 #: what a ``~`` before a figure means
 ESTIMATE = "~ estimate: scaled from a measurement on another device, or computed from the device's rates"
+
+
+def off(median: float, worst: float) -> str:
+    """How far off estimates were, as shares of what was measured."""
+    return f"{percent(median)} off in the middle, {percent(worst)} at worst"
+
+
+def estimate_lines(devices: Iterable[Device]) -> list[str]:
+    """What a ``~`` before a figure means, and how far off devices that are computed from their rates may be."""
+    known = {x.name: x for x in devices if x.is_analytic}.values()
+    lines = []
+    for device in known:
+        median, worst = device.left_out_error, device.left_out_worst
+        if median is None or worst is None:
+            found = "how far off that is was never measured"
+        else:
+            found = f"networks that its calibration did not know were {off(median, worst)}"
+        lines.append(f"  {device.name} is computed from its rates: {found}")
+    return [ESTIMATE, *lines]
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from edgepart.cli.output import (
-    ESTIMATE,
+    estimate_lines,
     json_option,
     note,
     parse_amount,
@@ -20,23 +20,37 @@ from edgepart.cli.output import (
     print_json,
     print_table,
 )
+from edgepart.cli.plan_tables import any_estimate, estimate, is_estimate, latency_lines, memory_lines, show_tiers
 from edgepart.cli.search_options import Asked
 from edgepart.cli.search_options import options as search_options
 from edgepart.cli.what_if_options import options as what_if_options
 from edgepart.errors import EdgepartError
 from edgepart.hardware import Profile
-from edgepart.partitioning import FINAL, ExitShare, Partitioner, Plan, TierPlan, partition
+from edgepart.partitioning import FINAL, ExitShare, Partitioner, Plan, PlannedExit, TierPlan, partition
 from edgepart.partitioning.edgelesspart import MemoryShare
 from edgepart.partitioning.make_problem import ALIASES, make_problem
 from edgepart.partitioning.planning import with_exits
-from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.quantities import quantity, unit
 from edgepart.units import amount, percent, seconds, significant, size
+
+#: what --link takes
+LINKS = (
+    "How a tier reaches the next one, or one further up, as mobile:cloud=4g beside mobile:edge and edge:cloud: "
+    "the plan takes the best of the ways up."
+)
 
 
 @click.command("partition")
 @click.argument("profile", type=click.Path(path_type=Path))
-@click.option("--tier", "tiers", multiple=True, metavar="NAME=DEVICE", help="A tier, from the data's source upwards.")
-@click.option("--link", "links", multiple=True, metavar="LOWER:UPPER=LINK", help="How a tier reaches the next one.")
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    metavar="NAME=DEVICE|PROFILE.json",
+    help="A tier, from the data's source upwards: a device, to which PROFILE is scaled (this: the machine of PROFILE), "
+    "or a profile of this network measured there.",
+)
+@click.option("--link", "links", multiple=True, metavar="LOWER:UPPER=LINK", help=LINKS)
 @click.option(
     "--objective",
     default="latency",
@@ -52,9 +66,15 @@ from edgepart.units import amount, percent, seconds, significant, size
     "limits",
     multiple=True,
     metavar="QUANTITY=MOST",
-    help="As mobile.memory=200MB, latency=50ms, mobile.energy=2mJ, mobile:edge.bytes=10kB or edge.exits=1.",
+    help="As mobile.memory=600MB, latency=50ms, mobile.energy=2mJ, mobile:edge.bytes=10kB or edge.exits=1.",
 )
 @click.option("--price", "prices", multiple=True, metavar="TIER=PRICE", help="What a tier's work is billed by.")
+@click.option(
+    "--runtime-memory",
+    multiple=True,
+    metavar="TIER=SIZE",
+    help="What a tier's runtime takes, in place of what the profile says; 0B leaves it out.",
+)
 @click.option("--pin", "pins", multiple=True, metavar="LAYER=TIER", help="Where a layer or module must run.")
 @click.option("--forbid", multiple=True, metavar="LAYER=TIER", help="Where a layer or module must not run.")
 @click.option("--together", multiple=True, metavar="LAYER,LAYER", help="Layers or modules that must share a tier.")
@@ -103,6 +123,7 @@ def command(
     shares_of_memory: Sequence[str],
     limits: Sequence[str],
     prices: Sequence[str],
+    runtime_memory: Sequence[str],
     pins: Sequence[str],
     forbid: Sequence[str],
     together: Sequence[str],
@@ -144,6 +165,9 @@ def command(
         "objective": objective,
         "limits": _limits(limits, tuple(places)),
         "prices": parse_pairs("--price", prices),
+        "runtime_memory": {
+            tier: parse_size(text) for tier, text in parse_pairs("--runtime-memory", runtime_memory).items()
+        },
         "pins": parse_pairs("--pin", pins),
         "forbid": _forbidden(forbid),
         "together": [[name.strip() for name in group.split(",")] for group in together],
@@ -212,7 +236,8 @@ def _method(method: str | None, shares: Sequence[str]) -> str | Partitioner | No
 
 def _limits(limits: Sequence[str], tiers: Sequence[str]) -> dict[str, float]:
     given = parse_pairs("--limit", limits)
-    kinds = {name: quantity(ALIASES.get(name, name), tiers) for name in given}
+    hops = list(itertools.combinations(tiers, 2))
+    kinds = {name: quantity(ALIASES.get(name, name), tiers, hops) for name in given}
     return {name: parse_amount(value, kinds[name].unit) for name, value in given.items()}
 
 
@@ -242,23 +267,7 @@ def _exit_shares(
 
 def show(plan: Plan) -> None:
     """Print a plan for a person."""
-    print_table(
-        ("tier", "device", "layers", "compute", "parameters", "activations", "memory", "limit"),
-        [
-            (
-                tier.name,
-                tier.device.name,
-                str(len(tier.layers)),
-                _estimate(tier.compute_s, tier.estimated) if tier.layers else "-",
-                size(tier.parameter_bytes),
-                size(tier.activation_bytes),
-                size(tier.memory_bytes),
-                size(tier.memory_limit_bytes) if tier.memory_limit_bytes is not None else "none",
-            )
-            for tier in plan.tiers
-        ],
-        title=f"Plan for {plan.network} ({plan.deployment})",
-    )
+    show_tiers(plan)
     if plan.hops:
         print_table(
             ("hop", "link", "sent", "transfer", "tensors"),
@@ -274,22 +283,33 @@ def show(plan: Plan) -> None:
             ],
             title="\nLinks",
         )
+    for line in _left_out(plan):
+        click.echo(line)
     _show_exits(plan)
     for line in _summary(plan):
         click.echo(line)
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """Which tiers samples go past, and over what."""
+    if not plan.left_out:
+        return []
+    names = [f"{tier.name} ({tier.device.name})" for tier in plan.left_out]
+    way = plan.tiers[0].name + "".join(f" > {hop.target} over {hop.link.name}" for hop in plan.hops)
+    return [f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} left out: the way is {way}."]
 
 
 def _show_exits(plan: Plan) -> None:
     rows = []
     for point in plan.exits:
         tier = next(each for each in plan.tiers if each.name == point.tier)
-        reached = _reached_s(plan, point.tier) + point.compute_s
+        reached = _reached_s(plan, point.tier) + _expected_s(point)
         ran = (tier,) if plan.deployment == "nested" else plan.tiers[: plan.tiers.index(tier) + 1]
         share = percent(point.going_on) if point.going_on is not None else ""
         after = tier.layers[point.depth - 1]
-        rows.append((point.name, after, point.tensor, _estimate(reached, _any_estimate(ran)), share))
+        rows.append((point.name, after, point.tensor, estimate(reached, any_estimate(ran)), share))
     last = next(tier for tier in plan.tiers if tier.name == plan.final_tier)
-    whole = _estimate(plan.latency_s, _latency_is_estimate(plan))
+    whole = estimate(plan.latency_s if plan.parts_latency_s is None else plan.parts_latency_s, is_estimate(plan))
     rows.append((FINAL, last.layers[-1], "the network's own output", whole, ""))
     sent = ", by a sample that is sent straight to the tier" if plan.deployment == "nested" else ""
     headers = ("exit", "after", "head reads", "reached in", "go on past it")
@@ -298,13 +318,9 @@ def _show_exits(plan: Plan) -> None:
     print_table(headers[:columns], [row[:columns] for row in rows], title=f"\nExits{sent}{how[plan.shares]}")
 
 
-def _any_estimate(tiers: Sequence[TierPlan]) -> bool:
-    return any(tier.estimated for tier in tiers if tier.layers)
-
-
-def _latency_is_estimate(plan: Plan) -> bool:
-    last = [tier for tier in plan.tiers if tier.name == plan.final_tier]
-    return _any_estimate(last if plan.deployment == "nested" else plan.tiers)
+def _expected_s(place: TierPlan | PlannedExit) -> float:
+    """Seconds of a tier's work up to its end or an exit: as parts, where that is known."""
+    return place.compute_s if place.part_s is None else place.part_s
 
 
 def _reached_s(plan: Plan, tier: str) -> float:
@@ -313,40 +329,40 @@ def _reached_s(plan: Plan, tier: str) -> float:
     for part, hop in itertools.zip_longest(plan.tiers, plan.hops):
         if part.name == tier or hop is None:
             break
-        spent += hop.transfer_s + (part.compute_s if plan.deployment == "split" else 0.0)
+        spent += hop.transfer_s + (_expected_s(part) if plan.deployment == "split" and part.layers else 0.0)
     return spent
 
 
 def _summary(plan: Plan) -> list[str]:
-    lines = [f"\nLatency of a sample that takes no exit: {_estimate(plan.latency_s, _latency_is_estimate(plan))}"]
+    lines = ["", *latency_lines(plan)]
     if plan.shares:
-        expected = _estimate(plan.predicted["latency"], _latency_is_estimate(plan))
+        expected = estimate(plan.predicted["latency"], is_estimate(plan))
         assumed = ", if as many leave as assumed" if plan.shares == "assumed" else ""
-        lines[0] += f"; of all samples on average: {expected}{assumed}"
+        lines[-1] += f"; of all samples on average: {expected}{assumed}"
     if plan.objective not in ("latency", "full-latency") and plan.objective in plan.predicted:
-        lines.insert(1, _minimised(plan))
-    for tier in plan.tiers:
+        lines.insert(2, _minimised(plan))
+    for tier in plan.given:
         alone = plan.unsplit_s.get(tier.name)
         refused = "does not keep to the limits" if plan.limits else "does not fit"
-        text = refused if alone is None else _estimate(alone, tier.estimated)
+        text = refused if alone is None else estimate(alone, tier.estimated)
         lines.append(f"  all on {tier.name}: {text}")
     used = [tier.name for tier in plan.tiers if tier.layers]
     if len(used) == 1 and len(plan.tiers) > 1:
         lines.append(f"Not split: everything runs on {used[0]}.")
+    lines += memory_lines(plan)
     lines.append(_proof(plan))
-    if any(tier.estimated for tier in plan.tiers):
-        lines.append(ESTIMATE)
+    if any(tier.estimated for tier in plan.given):
+        lines += estimate_lines(tier.device for tier in plan.tiers if tier.estimated)
     return lines
 
 
 def _minimised(plan: Plan) -> str:
     found = plan.predicted[plan.objective]
-    about = "~" if _latency_is_estimate(plan) else ""
+    about = "~" if is_estimate(plan) else ""
     if plan.objective == "period":
         rate = f" ({about}{significant(1 / found)} a second)" if found else ""
         return f"Minimised: the time between two answers, {about}{seconds(found)}{rate}"
-    unit = quantity(plan.objective, plan.tier_names).unit
-    return f"Minimised: {plan.objective}, {about}{amount(found, unit)} a sample"
+    return f"Minimised: {plan.objective}, {about}{amount(found, unit(plan.objective))} a sample"
 
 
 def _proof(plan: Plan) -> str:
@@ -354,15 +370,11 @@ def _proof(plan: Plan) -> str:
     if proof.status == "optimal":
         return f"Proven optimal by {proof.method} (numerical gap {proof.gap or 0:.0e})."
     if proof.status == "bound":
-        bound = amount(proof.bound or 0.0, quantity(plan.objective, plan.tier_names).unit)
+        bound = amount(proof.bound or 0.0, unit(plan.objective))
         return f"Within {percent(proof.gap or 0.0)} of the optimum, which is at least {bound} ({proof.method})."
     if proof.status == "rule":
         return f"Placed by the rule {proof.method}; nothing is claimed about its latency."
     return "Placed by hand; nothing is claimed about its latency."
-
-
-def _estimate(value_s: float, estimated: bool) -> str:
-    return f"~{seconds(value_s)}" if estimated else seconds(value_s)
 
 
 def _names(tensors: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -200,14 +201,22 @@ def _along(found: WhatIf, start: float, stop: float) -> tuple[list[float], list[
 
 
 def _show_plans(plans: Sequence[Candidate], tiers: Sequence[str]) -> None:
+    hops = {(sent.lower, sent.upper) for plan in plans for sent in plan.sends}
+    ordered = [hop for hop in itertools.combinations(tiers, 2) if hop in hops]
     print_table(
-        ("plan", "layers", *(f"{sent.lower} > {sent.upper}" for sent in plans[0].sends)),
+        ("plan", "layers", *(" > ".join(hop) for hop in ordered)),
         [
-            (letter(index), _layers(plan, tiers), *(_sent(sent.tensors, sent.bytes) for sent in plan.sends))
+            (letter(index), _layers(plan, tiers), *(_over(plan, hop) for hop in ordered))
             for index, plan in enumerate(plans)
         ],
         title="\nPlans",
     )
+
+
+def _over(plan: Candidate, hop: tuple[str, str]) -> str:
+    """What a plan sends over a link; nothing over one that is not on its route."""
+    sent = next((sent for sent in plan.sends if (sent.lower, sent.upper) == hop), None)
+    return _sent(sent.tensors, sent.bytes) if sent else _sent((), 0)
 
 
 def _layers(plan: Candidate, tiers: Sequence[str]) -> str:

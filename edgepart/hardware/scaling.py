@@ -42,11 +42,19 @@ def tier_latency_s(profile: Profile, device: Device) -> tuple[dict[str, float], 
     return latency, not is_measured(profile, device)
 
 
-def tier_overhead_s(profile: Profile, device: Device) -> float:
-    """Seconds that a part costs on a device on top of its layers, whichever they are; a roofline knows of none."""
+def tier_start_s(profile: Profile, device: Device) -> float:
+    """Seconds that a part costs on a device each time a sample comes to it, on top of its layers, whichever they are.
+
+    That is the overhead of the call and the waking up after a wait; a roofline knows of neither.
+    """
     if _is_computed(profile, device):
         return 0.0
-    return profile.part_overhead_s * scale(profile, device)
+    return profile.part_overhead_s * scale(profile, device) + tier_wake_up_s(profile, device)
+
+
+def tier_wake_up_s(profile: Profile, device: Device) -> float:
+    """Seconds that a part takes longer on a device when it has waited; :func:`tier_part_latency_s` leaves them out."""
+    return 0.0 if _is_computed(profile, device) else profile.wake_up_s * scale(profile, device)
 
 
 def tier_part_latency_s(profile: Profile, device: Device, layers: Iterable[str]) -> PartLatency:

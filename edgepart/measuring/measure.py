@@ -21,6 +21,7 @@ from edgepart.measuring.prediction import PartPrediction, predict
 from edgepart.measuring.processes import Processes, TierProcess
 from edgepart.measuring.relay import Shape
 from edgepart.measuring.samples import from_dataset, made_up, unlike_example
+from edgepart.measuring.thresholds import by_exit
 from edgepart.partitioning.plan import Plan
 from edgepart.profiling.machine import LoadSampler, processor
 from edgepart.profiling.memory import can_measure
@@ -43,7 +44,7 @@ def measure_bundle(
     links: Mapping[str, str | Link] | None = None,
     pin_cores: Mapping[str, Sequence[int]] | None = None,
     threads: int = 1,
-    threshold: float | None = None,
+    threshold: float | Mapping[str, float] | None = None,
     profiles: Sequence[Profile] = (),
 ) -> Measured:
     """Run the parts of a bundle as separate processes on this machine, one sample after another.
@@ -56,7 +57,8 @@ def measure_bundle(
         links: ``"mobile:edge"`` → link (or its name) that this hop is set to instead
         pin_cores: tier → cores that its process may use
         threads: that one operation may use
-        threshold: samples leave at exits that are so confident; None: all go through the whole network
+        threshold: samples leave at exits that are so confident; one for all exits, or exit → its own (those of the
+            plan: :attr:`Plan.thresholds`); None: all go through the whole network
         profiles: measured on this machine, one for each runtime: what predictions rest on instead of the plan
 
     Raises:
@@ -65,7 +67,8 @@ def measure_bundle(
         EdgepartError: bundle or data are not usable.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    _check_counts(runs, threads, threshold)
+    _check_counts(runs, threads)
+    at = by_exit(opened.plan, threshold)
     route = _Route.of(opened.plan, shaped, links or {}, pin_cores or {})
     predicted, remarks = predict(opened, profiles, threads)
     samples, source = _samples(opened, data)
@@ -84,7 +87,7 @@ def measure_bundle(
     ) as processes:
         load = LoadSampler(*processes.ids, os.getpid())
         try:
-            ways = _Ways.of(opened.plan, route.tiers, threshold)
+            ways = _Ways.of(opened.plan, route.tiers, at)
             done, single = _run(processes, ways, runs, len(samples), opened.manifest.network)
             again = _over_and_over(processes, ways, runs)
         finally:
@@ -99,7 +102,7 @@ def measure_bundle(
         samples=source,
         runs=runs,
         threads=threads,
-        threshold=threshold,
+        threshold=dict(threshold) if isinstance(threshold, Mapping) else threshold,
         parts=report.parts(memory),
         hops=report.hops(),
         exits=report.exits(),
@@ -172,14 +175,14 @@ class _Ways:
     single: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, plan: Plan, tiers: Sequence[str], threshold: float | None) -> _Ways:
+    def of(cls, plan: Plan, tiers: Sequence[str], thresholds: Mapping[str, float] | None) -> _Ways:
         last, holding = tiers[-1], [tier.name for tier in plan.tiers if tier.layers]
         if plan.deployment == "split":
-            return cls({"run": holding, "answer": last, "threshold": threshold}, {})
+            return cls({"run": holding, "answer": last, "thresholds": thresholds}, {})
         # nested, a sample that no lower tier answers is sent to the last one as it is; each part is also run by itself
-        single = {tier: {"run": [tier], "answer": tier, "threshold": None} for tier in holding if tier != last}
+        single = {tier: {"run": [tier], "answer": tier, "thresholds": None} for tier in holding if tier != last}
         tried = [tier for tier in holding if tier == last or plan.exits_of(tier)]
-        order = {"run": [last] if threshold is None else tried, "answer": last, "threshold": threshold}
+        order = {"run": [last] if thresholds is None else tried, "answer": last, "thresholds": thresholds}
         return cls(order, single)
 
 
@@ -205,7 +208,7 @@ def _over_and_over(processes: Processes, ways: _Ways, runs: int) -> dict[str, li
     """Seconds of every part, run on the first sample again and again while the others wait."""
     found: dict[str, list[float]] = {}
     running = [ways.order["answer"]] if ways.single else ways.order["run"]
-    for order in (*ways.single.values(), {**ways.order, "run": running, "threshold": None}):
+    for order in (*ways.single.values(), {**ways.order, "run": running, "thresholds": None}):
         for tier, seconds, _ in processes.run(0, {**order, "again": runs})["work"]:
             found.setdefault(tier, []).append(seconds)
     # the first time of each came after the others had worked
@@ -247,8 +250,8 @@ class _Report:
             cores=self._route.cores.get(tier),
             basis=predicted.basis,
             compute_s=Comparison.of(predicted.compute_s, taken),
-            alone_s=Comparison.of(predicted.compute_s, self._again.get(tier, ())),
-            memory_bytes=Comparison.of(self._plan.memory_bytes(own), [memory.part_bytes]) if memory else None,
+            alone_s=Comparison.of(predicted.alone_s, self._again.get(tier, ())),
+            memory_bytes=Comparison.of(self._plan.part_bytes(own), [memory.part_bytes]) if memory else None,
             runtime_bytes=memory.runtime_bytes if memory else None,
         )
 
@@ -305,11 +308,9 @@ class _Report:
         return ends.index(exit_name) + 1 if exit_name in ends else len(records)
 
 
-def _check_counts(runs: int, threads: int, threshold: float | None) -> None:
+def _check_counts(runs: int, threads: int) -> None:
     if runs < 1 or threads < 1:
         raise MeasurementError(f"{runs} runs with {threads} threads measure nothing: give at least 1 of each")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise MeasurementError(f"a threshold of confidence lies between 0 and 1, not at {threshold:g}")
 
 
 def _cores(tier: str, cores: Sequence[int]) -> tuple[int, ...]:

@@ -92,8 +92,8 @@ class Measured(Document):
     samples: str
     runs: int
     threads: int
-    #: of confidence, at which samples left; None: all went through the whole network
-    threshold: float | None = None
+    #: of confidence, at which samples left, or exit → its own; None: all went through the whole network
+    threshold: float | dict[str, float] | None = None
     parts: tuple[PartMeasured, ...]
     hops: tuple[HopMeasured, ...]
     exits: tuple[ExitMeasured, ...]

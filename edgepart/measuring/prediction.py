@@ -8,31 +8,40 @@ from dataclasses import dataclass
 
 from edgepart.bundle import Bundle
 from edgepart.errors import MeasurementError
-from edgepart.graph import Graph
 from edgepart.hardware import THIS, Device, Profile
-from edgepart.partitioning.plan import Plan
-from edgepart.partitioning.stages import Stage, part_stages
+from edgepart.partitioning.plan import Plan, PlannedExit, TierPlan
+from edgepart.partitioning.stages import Stage, part_stages, stage_latencies
 from edgepart.profiling.machine import processor
 
 
 @dataclass(frozen=True)
 class PartPrediction:
-    """Seconds of the stages of a part in order, heads included, and what they rest on; None: nothing is known."""
+    """Seconds of the stages of a part in order, heads included, and what they rest on; None: nothing is known.
+
+    The first stage holds what the part takes longer after a wait: ``wake_up_s``, where that is known by itself.
+    """
 
     stage_s: tuple[float, ...] | None
     basis: str
+    wake_up_s: float = 0.0
 
     @property
     def compute_s(self) -> float | None:
         """Of the whole part."""
         return None if self.stage_s is None else sum(self.stage_s)
 
+    @property
+    def alone_s(self) -> float | None:
+        """Of the whole part over and over, without a wait."""
+        return None if self.compute_s is None else self.compute_s - self.wake_up_s
+
 
 def predict(bundle: Bundle, profiles: Sequence[Profile], threads: int) -> tuple[dict[str, PartPrediction], list[str]]:
     """The prediction of every part by its tier, and remarks on what they are worth.
 
-    A profile counts before the plan. A tier that the plan puts on another device has no prediction for this machine
-    but a profile's: one that is given, or the bundle's own where it was measured here.
+    What was measured on the part's own runtime counts first: a profile, else the plan, which for a tier on this machine
+    was made from one. A tier that the plan puts on another device has no prediction for this machine but a profile's:
+    one that is given, or the bundle's own where it was measured here.
 
     Raises:
         MeasurementError: a profile that is given was measured on another machine, or two are of the same runtime.
@@ -43,14 +52,18 @@ def predict(bundle: Bundle, profiles: Sequence[Profile], threads: int) -> tuple[
     for tier, part in bundle.parts.items():
         own = next(each for each in bundle.plan.tiers if each.name == tier)
         made = part.manifest.runtime
-        profile = known.get(made) or next(iter(known.values()), None)
+        planned_for = own.runtime or bundle.plan.runtime or made
+        planned_here = own.device.name == THIS and _is_here(own.device)
+        profile = known.get(made)
+        if profile is None and not (planned_here and planned_for == made):
+            profile = next(iter(known.values()), None)
         stages = part_stages(bundle.plan, bundle.graph, tier)
         if profile is not None:
-            found[tier] = _from_profile(bundle.plan, profile, stages)
+            found[tier] = _from_profile(bundle, profile, stages)
             predicted_for, counted = profile.runtime, profile.threads
-        elif own.device.name == THIS and _is_here(own.device):
-            found[tier] = PartPrediction(_from_plan(bundle.plan, stages), "plan")
-            predicted_for = bundle.plan.runtime or made
+        elif planned_here:
+            found[tier] = PartPrediction(_from_plan(bundle.plan, own, stages), "plan", own.wake_up_s)
+            predicted_for = planned_for
             counted = int(own.device.facts.get("threads", threads))
         else:
             found[tier] = PartPrediction(None, "none")
@@ -85,24 +98,21 @@ def _is_here(device: Device) -> bool:
     return device.facts.get("processor", processor()) == processor()
 
 
-def _from_profile(plan: Plan, profile: Profile, stages: Sequence[Stage]) -> PartPrediction:
-    """Every stage is an artefact of its own, so each is predicted as a part."""
-    found = [profile.part_latency_s(_layers(profile.graph, stage)) for stage in stages]
-    heads = [_heads_s(plan, stage, profile.device.macs_per_s) for stage in stages]
+def _from_profile(bundle: Bundle, profile: Profile, stages: Sequence[Stage]) -> PartPrediction:
+    found = stage_latencies(bundle.graph, stages, profile.part_latency_s)
+    heads = [_heads_s(bundle.plan, stage, profile.device.macs_per_s) for stage in stages]
     how = "measured" if all(each.measured for each in found) else "interpolated"
-    seconds = tuple(each.seconds + head for each, head in zip(found, heads, strict=True))
-    return PartPrediction(seconds, f"profile of {profile.runtime}, {how}")
+    seconds = [each.seconds + head for each, head in zip(found, heads, strict=True)]
+    seconds[0] += profile.wake_up_s
+    return PartPrediction(tuple(seconds), f"profile of {profile.runtime}, {how}", profile.wake_up_s)
 
 
-def _layers(graph: Graph, stage: Stage) -> set[str]:
-    """The layers between the two boundaries of a stage."""
-    return set(stage.stop.layers if stage.stop else graph.position) - (stage.start.layers if stage.start else set())
-
-
-def _from_plan(plan: Plan, stages: Sequence[Stage]) -> tuple[float, ...]:
-    tier = next(each for each in plan.tiers if each.name == stages[0].tier)
-    points = {point.name: point for point in plan.exits}
-    ends = [points[stage.exit].compute_s if stage.exit in points else tier.compute_s for stage in stages]
+def _from_plan(plan: Plan, tier: TierPlan, stages: Sequence[Stage]) -> tuple[float, ...]:
+    """As parts where the plan knows that, else added up from layers."""
+    reached: dict[str | None, TierPlan | PlannedExit] = {point.name: point for point in plan.exits}
+    at = [reached.get(stage.exit, tier) for stage in stages]
+    as_parts = [each.part_s for each in at if each.part_s is not None]
+    ends = as_parts if len(as_parts) == len(at) else [each.compute_s for each in at]
     rate = tier.device.macs_per_s
     return tuple(
         late - early + _heads_s(plan, stage, rate)

@@ -83,8 +83,9 @@ class Node:
     def work(self, arrays: Values, order: dict[str, Any]) -> Answer:
         """Run the part where the order says so, and ask the tiers above where it has not answered.
 
-        ``order``: ``run``, the tiers whose parts run; ``answer``, the tier that answers at the latest; ``threshold`` of
-        confidence at which a sample leaves, or None; ``again``, how often more each part runs on the sample at once.
+        ``order``: ``run``, the tiers whose parts run; ``answer``, the tier that answers at the latest; ``thresholds``,
+        exit → the confidence at which a sample leaves there, or None; ``again``, how often more each part runs on the
+        sample at once.
         """
         work: list[tuple[str, float, bool]] = []
         if self._part is not None and self._own.tier in order["run"]:
@@ -113,14 +114,14 @@ class Node:
         self, part: BundlePart, arrays: Values, order: dict[str, Any]
     ) -> tuple[str | None, NDArray[np.generic], Values, bool]:
         """(exit or None, its logits, what goes on, whether every stage ran)."""
-        stages, threshold, asked = part.stages(arrays), order["threshold"], 0
+        stages, thresholds, asked = part.stages(arrays), order["thresholds"] or {}, 0
         last: str | None = None
         logits: NDArray[np.generic] = np.empty(0)
         try:
             while True:
                 last, logits = next(stages)
                 asked += 1
-                if threshold is not None and _confidence(logits) >= threshold:
+                if last in thresholds and _confidence(logits) >= thresholds[last]:
                     return last, logits, {}, asked == len(part.manifest.stages)
         except StopIteration as end:
             going_on: Values = end.value

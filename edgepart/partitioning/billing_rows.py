@@ -1,10 +1,10 @@
 """What the time of a serverless tier is billed, exactly, as rows of an integer program.
 
 A sample that leaves at an exit has run, of the tier's layers, those before that exit (all of them if the exit lies
-higher, none if it lies lower), so every exit has one number of whole billing steps. They are paid at the rate of the
-smallest size on offer that holds the part: one binary variable a size, and the expected steps once for each size, of
-which all but the chosen one's are 0. Where a larger size is cheaper, the program may take it although the part fits in
-a smaller one: then it states a lower bound.
+higher, none if it lies lower), and has started if these are any, so every exit has one number of whole billing steps.
+They are paid at the rate of the smallest size on offer that holds the part: one binary variable a size, and the
+expected steps once for each size, of which all but the chosen one's are 0. Where a larger size is cheaper, the program
+may take it although the part fits in a smaller one: then it states a lower bound.
 """
 
 from __future__ import annotations
@@ -94,8 +94,10 @@ class BillingRows:
         ]
         for layer, point in zip(self.nodes.exit_layer.tolist()[:heads], self.problem.exits[:heads], strict=True):
             spent.append((layer, head_s(where.device, point.head_macs)))
-        most = math.ceil(sum(seconds for _, seconds in spent) / self.price.step_s) + 1
+        most = math.ceil((where.start_s + sum(seconds for _, seconds in spent)) / self.price.step_s) + 1
         steps = self.program.variable(upper=most, integral=most < MOST_STEPS)
-        exact = combine((self.variables.on(layer, self.tier), seconds / self.price.step_s) for layer, seconds in spent)
-        self.program.at_least(steps, exact)
+        exact = [(self.variables.on(layer, self.tier), seconds / self.price.step_s) for layer, seconds in spent]
+        if where.start_s:
+            exact.append((self.variables.any_on(range(depth), self.tier), where.start_s / self.price.step_s))
+        self.program.at_least(steps, combine(exact))
         return steps, most

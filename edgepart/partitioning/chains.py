@@ -165,8 +165,9 @@ class _Chain:
     def local(self, asked: Quantity) -> Local:
         """A quantity, tier by tier and hop by hop."""
         if asked.kind == "memory" or asked.kind == "exits":
-            of_tier = self.memory() if asked.kind == "memory" else self._inside(self._exit_spans(1.0))
-            return self._of_tiers({asked.index or 0: of_tier})
+            tier = asked.index or 0
+            of_tier = self.memory(tier) if asked.kind == "memory" else self._inside(self._exit_spans(1.0))
+            return self._of_tiers({tier: of_tier})
         if asked.kind == "money":
             tiers = range(self.tiers) if asked.index is None else (asked.index,)
             return self._sum(self._money(tier) for tier in tiers)
@@ -195,10 +196,14 @@ class _Chain:
         run = np.concatenate([np.zeros((self.tiers, 1)), np.cumsum(layer_charges(self.nodes, charges), axis=1)], axis=1)
         share = self.share if charges.expected else 1.0
         hop = (charges.byte[:, None] * self.bytes + charges.use[:, None] * (self.bytes > 0)) * share
-        return Local(run[:, None, :] - run[:, :, None], hop)
+        tier = run[:, None, :] - run[:, :, None]
+        if charges.start.any():
+            arriving = (self.cuts[:, None] < self.cuts) * np.broadcast_to(share, self.cuts.shape)[:, None]
+            tier += charges.start[:, None, None] * arriving
+        return Local(tier, hop)
 
-    def memory(self) -> Floats:
-        """(cuts, cuts) bytes that a tier needs: parameters, heads and the peak of what is alive."""
+    def memory(self, tier: int) -> Floats:
+        """(cuts, cuts) bytes that a tier needs: parameters, heads, the peak of what is alive, and its runtime."""
         graph, position = self.problem.graph, self.problem.graph.position
         users: dict[str, list[int]] = {}
         for index, layer in enumerate(graph.layers):
@@ -222,7 +227,8 @@ class _Chain:
         running = alive[:, :-1] + [layer.activation_bytes for layer in graph.layers]
         running[self.cuts[:, None] > self.cuts[:-1]] = 0.0
         peak = np.concatenate([np.zeros((len(self.cuts), 1)), np.maximum.accumulate(running, axis=1)], axis=1)
-        found: Floats = held + np.maximum(peak, alive)
+        runtime = (self.cuts[:, None] < self.cuts) * float(self.problem.tiers[tier].runtime_bytes)
+        found: Floats = held + np.maximum(peak, alive) + runtime
         return found
 
     def _exit_spans(self, size: float | None) -> list[tuple[int, int, int, float]]:
@@ -242,18 +248,18 @@ class _Chain:
         if price is None:
             return self._of_tiers({})
         fee = (self.cuts[:, None] < self.cuts) * self.share[:, None] * price.usd_per_request
-        rate = self._rate(price)
+        rate = self._rate(tier, price)
         offered = np.isfinite(rate)
         work = np.where(offered, self._steps(tier, price) * np.where(offered, rate, 0.0), np.inf)
         bill = self._of_tiers({tier: fee + work})
         return self._sum([bill, self._additive(charged.egress(self.problem, tier, price))])
 
-    def _rate(self, price: ServerlessPrice) -> Floats:
+    def _rate(self, tier: int, price: ServerlessPrice) -> Floats:
         """(cuts, cuts) USD for a step, in the smallest size that holds the part; infinite where none does."""
         rates = {0: 0.0}
         for held, ghz in sorted(price.sizes):
             rates.setdefault(held, price.usd_per_s(held, ghz) * price.step_s)
-        smallest = np.searchsorted(np.array(list(rates)), self.memory())
+        smallest = np.searchsorted(np.array(list(rates)), self.memory(tier))
         found = np.array([*rates.values(), np.inf])[smallest]
         # what only passes through is not billed
         found[self.cuts[:, None] >= self.cuts] = 0.0
@@ -273,5 +279,6 @@ class _Chain:
                 seconds = head_s(where.device, self.problem.exits[number].head_macs)
                 heads = heads + self._inside([(0, layer, layer, seconds)])
             inside = run[np.minimum(self.cuts, depth)] - run[np.minimum(self.cuts[:, None], depth)]
-            total += share * np.ceil(np.round((inside + heads) / price.step_s, 9))
+            started = where.start_s * (self.cuts[:, None] < np.minimum(self.cuts, depth))
+            total += share * np.ceil(np.round((started + inside + heads) / price.step_s, 9))
         return total

@@ -1,4 +1,4 @@
-"""Quantities that add up: what every layer charges on every tier, and every hop for its use and for each byte."""
+"""Quantities that add up: what tiers charge for starting and for every layer, and hops for use and for each byte."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ class Charges:
         head: (tiers, exits) for asking a head
         byte: (hops,) for sending a byte up
         use: (hops,) for sending anything
-        expected: whether a layer, head or hop is charged for the samples that come to it only; else for a sample that
-            takes no exit, and heads not at all
+        start: (tiers,) for running anything
+        expected: whether a layer, head, hop or start is charged for the samples that come to it only; else for a sample
+            that takes no exit, and heads not at all
     """
 
     layer: Floats
     head: Floats
     byte: Floats
     use: Floats
+    start: Floats
     expected: bool = True
 
 
@@ -43,6 +45,7 @@ def latency(problem: Problem, expected: bool = True) -> Charges:
         head=_head_s(problem),
         byte=np.array([8 / link.up_bits_per_s for link in links]),
         use=np.array([link.round_trip_s + 8 * back / link.down_bits_per_s for link in links]),
+        start=_start_s(problem),
         expected=expected,
     )
 
@@ -61,14 +64,15 @@ def energy(problem: Problem, tier: int | None = None) -> Charges:
         head=_head_s(problem) * power[:, None],
         byte=np.array(byte),
         use=np.zeros(len(problem.links)),
+        start=_start_s(problem) * power,
     )
 
 
 def computing(problem: Problem, tier: int) -> Charges:
-    """Seconds that one tier works for a sample."""
+    """Seconds that one tier works for a sample, once started."""
     only = np.arange(len(problem.tiers)) == tier
-    nothing = np.zeros(len(problem.links))
-    return Charges(layer_s(problem) * only[:, None], _head_s(problem) * only[:, None], nothing, nothing)
+    nothing, no_start = np.zeros(len(problem.links)), np.zeros(len(problem.tiers))
+    return Charges(layer_s(problem) * only[:, None], _head_s(problem) * only[:, None], nothing, nothing, no_start)
 
 
 def sending(problem: Problem, hop: int) -> Charges:
@@ -109,6 +113,10 @@ def layer_s(problem: Problem) -> Floats:
     return np.array([[tier.latency_s[name] for name in names] for tier in problem.tiers])
 
 
+def _start_s(problem: Problem) -> Floats:
+    return np.array([tier.start_s for tier in problem.tiers])
+
+
 def _head_s(problem: Problem) -> Floats:
     return np.array([[head_s(tier.device, point.head_macs) for point in problem.exits] for tier in problem.tiers])
 
@@ -120,5 +128,6 @@ def _on_a_hop(problem: Problem, hop: int, byte: float, expected: bool) -> Charge
         head=np.zeros((tiers, len(problem.exits))),
         byte=byte * (np.arange(hops) == hop),
         use=np.zeros(hops),
+        start=np.zeros(tiers),
         expected=expected,
     )

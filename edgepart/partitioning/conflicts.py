@@ -5,14 +5,14 @@ set is one of rules; else of limits and rules, with the exits' places given (the
 set is found by halving (Junker, "QuickXplain", AAAI 2004). That none is smaller follows from placements: whatever
 conflicts must contain one of the constraints that a placement violates, so the fewest constraints that hit all these
 are a lower bound, and the smallest set once they conflict (Ignatiev et al., "Smallest MUS extraction with minimal
-hitting set dualization", CP 2015).
+hitting set dualization", CP 2015). Where there are several routes, a set conflicts if it does on each of them.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -20,12 +20,13 @@ from typing import Literal
 from edgepart.errors import InfeasiblePlan
 from edgepart.partitioning.formulation import Nodes, rules
 from edgepart.partitioning.integer_program import IntegerProgram
-from edgepart.partitioning.limits import all_limits, broken, describe, exceeded
+from edgepart.partitioning.limits import all_limits, broken, describe, exceeded, too_small
 from edgepart.partitioning.linear_program import LinearProgram, combine
 from edgepart.partitioning.minimum_cut import IsAbove, Sides
 from edgepart.partitioning.pins import Windows
 from edgepart.partitioning.problem import Problem
 from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.routes import Route, routes
 from edgepart.partitioning.values import value
 from edgepart.units import amount
 
@@ -53,7 +54,10 @@ def explain(problem: Problem, time_limit_s: float) -> str:
     found, proven = conflict(problem, time_limit_s)
     if found is None:  # not seen again in time
         found, proven = limit_constraints(problem), False
-    return _sentence(problem, found, min(time_limit_s, MOST_S)) + ("" if proven else " (fewer may do)")
+    said = _sentence(problem, found, min(time_limit_s, MOST_S)) + ("" if proven else " (fewer may do)")
+    of_memory = any(each.kind == "limit" and str(each.key).endswith(".memory") for each in found)
+    why = too_small(problem) if of_memory else ""
+    return f"{said}; {why}" if why else said
 
 
 def conflict(problem: Problem, time_limit_s: float) -> tuple[list[Constraint] | None, bool]:
@@ -84,9 +88,9 @@ def limit_constraints(problem: Problem) -> list[Constraint]:
     """The limits, and that something on offer holds a part if money is minimised."""
     found = []
     for name, most in all_limits(problem).items():
-        unit = quantity(name, problem.tier_names).unit
+        unit = quantity(name, problem.tier_names, problem.hops).unit
         found.append(Constraint("limit", name, f"{name} <= {amount(most, unit)}"))
-    if quantity(problem.objective, problem.tier_names).kind == "money":
+    if quantity(problem.objective, problem.tier_names, problem.hops).kind == "money":
         found.append(Constraint("sizes", problem.objective, "the sizes that the prices offer"))
     return found
 
@@ -117,19 +121,32 @@ class _Oracle:
     def satisfied(self, wanted: Sequence[Constraint]) -> set[Constraint] | None:
         """The constraints that a placement which satisfies the wanted ones keeps to; None: there is none."""
         reduced = only(self.problem, wanted, self._has_exits)
-        tier_of = place(reduced, self.end - time.monotonic(), any(each.kind == "sizes" for each in wanted))
-        if tier_of is None:
+        found = self._placed(reduced, any(each.kind == "sizes" for each in wanted))
+        if found is None:
             return None
+        tiers, tier_of = found
         if not tier_of:
             self.unsure = True
             return set(wanted)
-        return {each for each in self.constraints if each in wanted or self._keeps(tier_of, each)}
+        return {each for each in self.constraints if each in wanted or self._keeps(tiers, tier_of, each)}
 
-    def _keeps(self, tier_of: dict[str, int], constraint: Constraint) -> bool:
+    def _placed(self, problem: Problem, on_offer: bool) -> tuple[tuple[int, ...], dict[str, int]] | None:
+        """As :func:`place` on any route, with the tiers of the route."""
+        unsure = None
+        for route in routes(problem):
+            tier_of = None if route.barred else place(route.problem, self.end - time.monotonic(), on_offer)
+            if tier_of:
+                return route.tiers, tier_of
+            if tier_of is not None:
+                unsure = route.tiers, tier_of
+        return unsure
+
+    def _keeps(self, tiers: tuple[int, ...], tier_of: dict[str, int], constraint: Constraint) -> bool:
         if constraint.kind not in ("limit", "sizes"):
-            return not broken(only(self.problem, [constraint], exits=False), tier_of)
+            route = Route(only(self.problem, [constraint], exits=False), tiers)
+            return not route.barred and not broken(route.problem, tier_of)
         try:
-            found = value(self.problem, tier_of, str(constraint.key))
+            found = Route(self.problem, tiers).value(tier_of, str(constraint.key))
         except InfeasiblePlan:  # no size on offer holds a part
             return False
         return constraint.kind == "sizes" or found <= self._limits[str(constraint.key)]
@@ -235,12 +252,17 @@ def _fewest_hitting(constraints: list[Constraint], sets: list[set[Constraint]]) 
 def _sentence(problem: Problem, conflict: list[Constraint], time_limit_s: float) -> str:
     limits = all_limits(problem)
     named = {str(each.key): limits[str(each.key)] for each in conflict if each.kind == "limit"}
-    if named and all(quantity(name, problem.tier_names).kind == "memory" for name in named):
+    if named and all(quantity(name, problem.tier_names, problem.hops).kind == "memory" for name in named):
         return _memory_sentence(problem, conflict, time_limit_s)
     texts = [each.text + _by_how_much(problem, conflict, each, time_limit_s) for each in conflict]
+    where = _where(problem)
     if len(conflict) < 2:
-        return f"no placement satisfies {listed(texts) or 'the constraints'}; loosen it"
-    return f"no placement satisfies these together: {listed(texts)}; loosen one of them"
+        return f"no placement{where} satisfies {listed(texts) or 'the constraints'}; loosen it"
+    return f"no placement{where} satisfies these together: {listed(texts)}; loosen one of them"
+
+
+def _where(problem: Problem) -> str:
+    return "" if problem.joined is None else " on any route"
 
 
 def _memory_sentence(problem: Problem, conflict: list[Constraint], time_limit_s: float) -> str:
@@ -253,13 +275,18 @@ def _memory_sentence(problem: Problem, conflict: list[Constraint], time_limit_s:
     else:
         memory = {name: memory[name] for name in memory if any(each.key == name for each in conflict)}
         kept = only(problem, others, exits=True)
-    tier_of = _least(kept, memory, time_limit_s)
-    over = {} if tier_of is None else exceeded(replace(kept, limits=memory), tier_of)
-    short = f": even in the one that falls short least, {describe(problem, over)}" if over else ""
+    found = _least_over_routes(kept, memory, time_limit_s)
+    short = ""
+    if found:
+        route, over, tier_of = found
+        short = f": even in the one that falls short least, {describe(route.problem, over, tier_of)}"
+    where = _where(problem)
     if not others:
-        return f"no placement fits the memory limits{short}; raise the limit, unpin layers or add a tier"
+        return f"no placement{where} fits the memory limits{short}; raise the limit, unpin layers or add a tier"
     texts = listed([each.text for each in conflict])
-    return f"no placement fits the memory limits{short}; these conflict by themselves, loosen one of them: {texts}"
+    return (
+        f"no placement{where} fits the memory limits{short}; these conflict by themselves, loosen one of them: {texts}"
+    )
 
 
 def _by_how_much(problem: Problem, conflict: list[Constraint], limit: Constraint, time_limit_s: float) -> str:
@@ -268,16 +295,38 @@ def _by_how_much(problem: Problem, conflict: list[Constraint], limit: Constraint
         return ""
     name, most = str(limit.key), all_limits(problem)[str(limit.key)]
     kept = only(problem, [each for each in conflict if each != limit], exits=True)
-    tier_of = _least(kept, {name: most}, time_limit_s)
-    if tier_of is None or exceeded(kept, tier_of):
-        return ""
-    over = value(problem, tier_of, name) - most
-    unit = quantity(name, problem.tier_names).unit
-    return f" (the least excess is {amount(over, unit)})" if over > 0 else ""
+    found = _least_over_routes(kept, {name: most}, time_limit_s)
+    unit = quantity(name, problem.tier_names, problem.hops).unit
+    return f" (the least excess is {amount(found[1][name], unit)})" if found else ""
 
 
-def _least(problem: Problem, limits: dict[str, float], time_limit_s: float) -> dict[str, int] | None:
-    """A placement that keeps to the problem's own limits and exceeds others as little as possible, if found in time."""
+def _least_over_routes(
+    problem: Problem, limits: dict[str, float], time_limit_s: float
+) -> tuple[Route, dict[str, float], dict[str, int]] | None:
+    """A placement that keeps to the problem's own limits and exceeds others as little as possible on any route.
+
+    With the route, that has the other limits instead, and by how much it exceeds each; None if not known.
+    """
+    found = []
+    for route in routes(problem):
+        if route.barred:
+            continue
+        over_limits = Route(replace(problem, limits=limits), route.tiers)
+        tier_of = _least(route.problem, over_limits.problem.limits, time_limit_s)
+        if tier_of is None:
+            continue
+        over = exceeded(over_limits.problem, tier_of) if tier_of else {}
+        if not over or math.inf in over.values() or exceeded(route.problem, tier_of):
+            return None
+        found.append((over_limits, over, tier_of))
+    return min(found, key=lambda each: sum(each[1].values()), default=None)
+
+
+def _least(problem: Problem, limits: Mapping[str, float], time_limit_s: float) -> dict[str, int] | None:
+    """A placement that keeps to the problem's own limits and exceeds others as little as possible.
+
+    None: nothing keeps to its own; empty: not known in time.
+    """
     sides = _sides(problem)
     if not sides.feasible:
         return None
@@ -288,7 +337,9 @@ def _least(problem: Problem, limits: dict[str, float], time_limit_s: float) -> d
     over = exceeded(replace(problem, limits=limits), some).values()
     unit = max([*limits.values(), *(each for each in over if each < math.inf)], default=1.0) or 1.0
     is_above, solution = program.solve(program.excess(limits, unit / 1000), time_limit_s)
-    return _tier_of(problem, sides, is_above) if is_above is not None and solution.finished else None
+    if is_above is None:
+        return None if solution.infeasible else {}
+    return _tier_of(problem, sides, is_above) if solution.finished else {}
 
 
 def _sides(problem: Problem) -> Sides:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from edgepart.errors import PlanError
 from edgepart.graph import Graph, peak_activation_bytes
+from edgepart.partitioning.placement_cost import compute_s
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.prefixes import cut_at, cut_points
 from edgepart.partitioning.problem import Placement, Problem
@@ -62,15 +63,11 @@ class LatencyMatch:
     def solve(self, problem: Problem) -> Placement:
         """Cut where the latencies match."""
         names = [layer.name for layer in problem.graph.layers]
-        target = sum(problem.tiers[-1].latency_s[name] for name in names)
+        target = compute_s(problem.tiers[-1], names)
         points = cut_points(problem)
         start, ends = 0, []
         for tier in problem.tiers[:-1]:
-            distance = {
-                point: abs(sum(tier.latency_s[name] for name in names[start:point]) - target)
-                for point in points
-                if point >= start
-            }
+            distance = {point: abs(compute_s(tier, names[start:point]) - target) for point in points if point >= start}
             start = min(distance, key=lambda point: (distance[point], point))
             ends.append(start)
         return Placement(cut_at(problem, ends), Proof(status="rule", method="latency-match"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edgepart.errors import PlanError
 from edgepart.exits.placement import Candidate, Rule, after, candidates, place, worthwhile
-from edgepart.partitioning.placement_cost import TierOf, layers_run
+from edgepart.partitioning.placement_cost import TierOf, compute_s, layers_run
 from edgepart.partitioning.plan import FINAL, PlannedExit
 from edgepart.partitioning.problem import ExitShare, Problem
 from edgepart.partitioning.shares import exit_tier
@@ -37,7 +37,7 @@ class _Part:
     layers: tuple[str, ...]
     before: frozenset[str]
     places: tuple[Candidate, ...]
-    #: seconds of each layer, and of the other layers that the tier runs first (under ``nested``)
+    #: seconds of each layer, and before them: of the start, and of the layers that the tier runs first under ``nested``
     time_s: tuple[float, ...]
     start_s: float
     final: bool
@@ -90,7 +90,7 @@ def plan_known_exits(problem: Problem, tier_of: TierOf) -> list[PlannedExit]:
                 tier=tier.name,
                 tensor=point.tensor,
                 depth=len(own),
-                compute_s=sum(tier.latency_s[name] for name in own),
+                compute_s=compute_s(tier, own),
                 head=point.head,
                 parameters=dict(point.parameters),
                 head_macs=point.head_macs,
@@ -142,7 +142,7 @@ def _parts(problem: Problem, tier_of: TierOf) -> list[_Part]:
                     before=before,
                     places=candidates(problem.graph, before, layers),
                     time_s=tuple(tier.latency_s[name] for name in layers),
-                    start_s=sum(tier.latency_s[name] for name in first),
+                    start_s=tier.start_s + sum(tier.latency_s[name] for name in first),
                     final=index == max(tier_of.values()),
                 )
             )

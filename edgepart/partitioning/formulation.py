@@ -15,6 +15,9 @@ With exits, the layers up to one lie no higher than what its head reads, and tho
 between two exits, and is crossed by the share of the samples that go on past the lower one: a tensor is charged for
 those that run its last reader, and for each exit on the way to it, if that lies above the hop, for those who leave
 there as well. These are terms again.
+
+So is what it costs to start the last tier, or the first one where all else depends on one layer. Whether a tier between
+two others holds anything is not submodular: its start is a term only once it is decided that it is paid.
 """
 
 from __future__ import annotations
@@ -54,6 +57,13 @@ class Terms:
         any_above = np.maximum.reduceat(is_above[self.above], self.first[:-1])
         return float(self.cost[any_above & ~is_above[self.below]].sum())
 
+    def with_terms(self, others: Sequence[Terms]) -> Terms:
+        """These and others."""
+        draft = _Draft()
+        for each in (self, *others):
+            draft.add(each.cost, each.below, each.above, np.diff(each.first))
+        return draft.terms() if others else self
+
 
 @dataclass
 class _Draft:
@@ -90,6 +100,9 @@ class Nodes:
         #: parent and child of every edge
         edges = [(parent, child) for child, parents in enumerate(graph.parents) for parent in parents]
         self.parent, self.child = _columns(edges)
+        #: layers that read no other layer, and that no other one reads
+        self.roots = np.setdiff1d(np.arange(self.layers), self.child)
+        self.leaves = np.setdiff1d(np.arange(self.layers), self.parent)
         sent = [tensor for tensor in graph.tensors if tensor.consumers and tensor.bytes]
         self.bytes = np.array([tensor.bytes for tensor in sent], np.float64)
         #: -1: an input of the network
@@ -167,7 +180,8 @@ def rules(problem: Problem, nodes: Nodes, window: Windows) -> tuple[Ints, Ints]:
 def terms(problem: Problem, nodes: Nodes, charges: Charges) -> Terms:
     """What a placement is charged, as terms; exact for placements that keep the rules.
 
-    The use of a hop is charged when a layer above it depends on an input of the network (:func:`driven_by_inputs`).
+    The use of a hop is charged when a layer above it depends on an input of the network (:func:`driven_by_inputs`). The
+    starts of :func:`undecided_starts` are left out.
     """
     draft, everything = _Draft(), np.arange(nodes.layers)
     per_layer = layer_charges(nodes, charges)
@@ -179,7 +193,21 @@ def terms(problem: Problem, nodes: Nodes, charges: Charges) -> Terms:
         if byte:
             _tensors(nodes, hop, byte, charges.expected, draft)
         if use:
-            _use(nodes, hop, use, driven, charges.expected, draft)
+            _use(nodes, hop, use, nodes.node(driven, hop), charges.expected, draft)
+    _starts(nodes, charges, draft)
+    return draft.terms()
+
+
+def undecided_starts(nodes: Nodes, charges: Charges) -> tuple[int, ...]:
+    """The tiers whose start :func:`terms` leaves out: those between others; the first, if several layers are roots."""
+    as_terms = {nodes.hops, *((0,) if len(nodes.roots) == 1 else ())}
+    return tuple(tier for tier in range(nodes.hops + 1) if charges.start[tier] and tier not in as_terms)
+
+
+def paid_start(nodes: Nodes, charges: Charges, tier: int) -> Terms:
+    """The start of a tier, whether it holds anything or not, for the samples that come so far."""
+    draft = _Draft()
+    _use(nodes, tier, float(charges.start[tier]), np.array([ABOVE]), charges.expected, draft)
     return draft.terms()
 
 
@@ -208,9 +236,18 @@ def _tensors(nodes: Nodes, hop: int, byte: float, expected: bool, draft: _Draft)
         draft.add(leaving * cost[passing], producer[passing], exit_node)
 
 
-def _use(nodes: Nodes, hop: int, use: float, driven: Ints, expected: bool, draft: _Draft) -> None:
-    """The hop itself, as soon as a layer above it depends on an input."""
-    below, above = np.array([BELOW]), nodes.node(driven, hop)
+def _starts(nodes: Nodes, charges: Charges, draft: _Draft) -> None:
+    """Those of the last tier and of the first, as far as they are terms."""
+    last = nodes.hops
+    if charges.start[last]:
+        _use(nodes, last, float(charges.start[last]), nodes.node(nodes.leaves, last), charges.expected, draft)
+    if last and charges.start[0] and len(nodes.roots) == 1:
+        draft.add(charges.start[:1], nodes.node(nodes.roots, 1), np.array([ABOVE]))
+
+
+def _use(nodes: Nodes, hop: int, use: float, above: Ints, expected: bool, draft: _Draft) -> None:
+    """The hop itself, as soon as one of the nodes ``above`` is above it."""
+    below = np.array([BELOW])
     remaining = nodes.going_on[-1] if expected and len(nodes.going_on) else 1.0
     draft.add(np.array([use * remaining]), below, above, np.array([len(above)]))
     if expected:

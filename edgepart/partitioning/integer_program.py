@@ -14,7 +14,7 @@ import numpy as np
 from edgepart.partitioning import charges as charged
 from edgepart.partitioning.billing_rows import BillingRows
 from edgepart.partitioning.charges import Charges
-from edgepart.partitioning.formulation import terms, use_is_a_term
+from edgepart.partitioning.formulation import terms, undecided_starts, use_is_a_term
 from edgepart.partitioning.linear_program import ONE, Expression, LinearProgram, Solution, combine
 from edgepart.partitioning.memory_rows import MemoryRows
 from edgepart.partitioning.minimum_cut import IsAbove, Sides
@@ -80,14 +80,28 @@ class IntegerProgram:
         self.program.row(differs, lower=least)
 
     def _additive(self, charges: Charges, unit: float) -> Expression:
+        starts = [
+            (self._arriving(tier, charges.expected), float(charges.start[tier]) / unit)
+            for tier in undecided_starts(self.nodes, charges)
+        ]
         if self._use_is_a_term or not charges.use.any():
-            return self.variables.total(terms(self.problem, self.nodes, charges), unit)
+            return combine([(self.variables.total(terms(self.problem, self.nodes, charges), unit), 1.0), *starts])
         without = replace(charges, use=np.zeros_like(charges.use))
-        total = [(self.variables.total(terms(self.problem, self.nodes, without), unit), 1.0)]
+        total = [(self.variables.total(terms(self.problem, self.nodes, without), unit), 1.0), *starts]
         for hop in range(1, self.nodes.hops + 1):
             used = self.program.maximum(self._crossings(hop))
             total.append((self.crossing(used, hop, charges.expected), float(charges.use[hop - 1]) / unit))
         return combine(total)
+
+    def _arriving(self, tier: int, expected: bool) -> Expression:
+        """The share of the samples that come to a tier's part; 0 where it holds nothing."""
+        depths, shares = [self.nodes.layers], [1.0]
+        if expected and len(self.nodes.going_on):
+            # who leaves at an exit has come if one of the layers before it is there
+            depths = [*depths, *self.nodes.exit_depth.tolist()]
+            shares = [float(self.nodes.going_on[-1]), *(self.nodes.reaching - self.nodes.going_on).tolist()]
+        pairs = zip(depths, shares, strict=True)
+        return combine((self.variables.any_on(range(depth), tier), share) for depth, share in pairs if share)
 
     def _crossings(self, hop: int) -> list[Expression]:
         """For every tensor that takes bytes, 1 where it crosses a hop."""

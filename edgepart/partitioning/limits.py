@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 
 from edgepart.errors import InfeasiblePlan
-from edgepart.partitioning.problem import Problem
+from edgepart.partitioning.plan import TierPlan
+from edgepart.partitioning.problem import Problem, Tier
 from edgepart.partitioning.quantities import quantity
 from edgepart.partitioning.shares import exit_tier
 from edgepart.partitioning.values import value
-from edgepart.units import amount
+from edgepart.units import amount, size
 
 #: a quantity above its limit by this share of it is not above it: sums round
 ROUNDING = 1e-9
@@ -38,10 +39,29 @@ def exceeded(problem: Problem, tier_of: Mapping[str, int]) -> dict[str, float]:
     return over
 
 
-def describe(problem: Problem, over: Mapping[str, float]) -> str:
+def describe(problem: Problem, over: Mapping[str, float], tier_of: Mapping[str, int]) -> str:
     """``'mobile' needs 212 MB, 12 MB above its limit of 200 MB`` for every quantity in ``over``."""
+    limits, working = all_limits(problem), set(tier_of.values())
+    return " and ".join(_clause(problem, name, limits[name], more, working) for name, more in over.items())
+
+
+def too_small(problem: Problem) -> str:
+    """A clause on every tier whose runtime alone is above its memory limit, and on what to do; empty: there is none."""
     limits = all_limits(problem)
-    return " and ".join(_clause(problem, name, limits[name], more) for name, more in over.items())
+    found = [too_small_for(tier, limits.get(f"{tier.name}.memory")) for tier in problem.tiers]
+    return " and ".join(filter(None, found))
+
+
+def too_small_for(tier: Tier | TierPlan, limit: float | None) -> str:
+    """As :func:`too_small`, of one tier."""
+    if limit is None or tier.runtime_bytes <= limit:
+        return ""
+    runtime = f"the runtime {tier.runtime}" if tier.runtime else "the runtime"
+    return (
+        f"on '{tier.name}' {runtime} alone takes {size(tier.runtime_bytes)}, more than the {size(limit)} that it may "
+        "use, so it can hold no layer: raise the limit, give the profile of a smaller runtime there (--tier "
+        f"{tier.name}=PROFILE.json), or state what the runtime takes (--runtime-memory {tier.name}=SIZE)"
+    )
 
 
 def broken(problem: Problem, tier_of: Mapping[str, int]) -> list[str]:
@@ -84,11 +104,13 @@ def _exits(problem: Problem, tier_of: Mapping[str, int]) -> Iterator[str]:
                 yield f"layer '{layer.name}' comes before exit '{point.name}' and lies above its tier"
 
 
-def _clause(problem: Problem, name: str, limit: float, more: float) -> str:
+def _clause(problem: Problem, name: str, limit: float, more: float, working: set[int]) -> str:
     asked = quantity(name, problem.tier_names)
     needed, above, most = (amount(each, asked.unit) for each in (limit + more, more, limit))
     if asked.kind == "memory" and asked.index is not None:
         tier = problem.tiers[asked.index]
         whose = f"the memory of {tier.device.name}," if limit == tier.device.memory_bytes else "its limit of"
-        return f"'{tier.name}' needs {needed}, {above} above {whose} {most}"
+        taken = tier.runtime_bytes if asked.index in working else 0
+        of_it = f" ({size(taken)} of it the runtime)" if taken else ""
+        return f"'{tier.name}' needs {needed}{of_it}, {above} above {whose} {most}"
     return f"'{name}' is {needed}, {above} above its limit of {most}"

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from edgepart.errors import InfeasiblePlan, PlanError, UnknownName
 from edgepart.graph import Graph
-from edgepart.hardware import THIS, Device, Link, Profile, ServerlessPrice, catalogue
-from edgepart.hardware.scaling import tier_latency_s
+from edgepart.hardware import Link, Profile, ServerlessPrice, catalogue
+from edgepart.partitioning.make_tier import Place, make_tier, stated_memory
 from edgepart.partitioning.plan import Deployment
-from edgepart.partitioning.problem import Problem, Tier
+from edgepart.partitioning.problem import Problem
 from edgepart.partitioning.quantities import quantity
 
 DEPLOYMENTS: tuple[Deployment, ...] = ("split", "nested")
@@ -26,12 +26,13 @@ INPUT = "input"
 
 def make_problem(
     profile: Profile,
-    tiers: Mapping[str, str | Device],
+    tiers: Mapping[str, Place],
     links: Links,
     *,
     objective: str = "latency",
     limits: Mapping[str, float] | None = None,
     prices: Mapping[str, str | ServerlessPrice] | None = None,
+    runtime_memory: Mapping[str, float] | None = None,
     pins: Mapping[str, str] | None = None,
     forbid: Mapping[str, str | Sequence[str]] | None = None,
     together: Iterable[Iterable[str]] = (),
@@ -43,7 +44,9 @@ def make_problem(
 
     Raises:
         UnknownName: a device, link, tier, price, quantity, layer, tensor or deployment that does not exist.
-        PlanError: no tiers, a link missing or between tiers that do not follow each other, a limit that leaves nothing.
+        FileError: a file that was named is missing or not what it should be.
+        PlanError: no tiers, a profile of another network, a tier that no link leads to, a link downwards,
+            a limit that leaves nothing.
     """
     if deployment not in DEPLOYMENTS:
         raise UnknownName("deployment", deployment, DEPLOYMENTS)
@@ -55,16 +58,22 @@ def make_problem(
                 f"'{name}' cannot name a tier: use letters, digits, - and _, starting with one of the first"
             )
     names, graph = tuple(tiers), profile.graph
-    memory, others = _limits(limits or {}, names)
+    found = _links(links, names)
+    memory, others = _limits(limits or {}, names, tuple(found))
     billed = _prices(prices or {}, names)
+    taken = stated_memory(runtime_memory or {}, names)
     minimised = ALIASES.get(objective, objective)
-    asked = quantity(minimised, names)
-    if "money" in (asked.kind, *(quantity(name, names).kind for name in others)) and not billed:
+    asked = quantity(minimised, names, found)
+    if "money" in (asked.kind, *(quantity(name, names, found).kind for name in others)) and not billed:
         raise PlanError(f"no tier has a price to count '{objective}' from: add --price TIER=NAME, as cloud=aws-lambda")
+    is_chain = list(found) == list(itertools.pairwise(names))
     return Problem(
         graph=graph,
-        tiers=tuple(_tier(profile, name, device, memory.get(name), billed.get(name)) for name, device in tiers.items()),
-        links=_links(links, names),
+        tiers=tuple(
+            make_tier(profile, name, place, memory.get(name), billed.get(name), taken.get(name))
+            for name, place in tiers.items()
+        ),
+        links=tuple(found.values()) if is_chain else (),
         deployment=deployment,
         pins=_pins(graph, pins or {}, names),
         objective=minimised,
@@ -73,19 +82,12 @@ def make_problem(
         together=tuple(frozenset(_layers(graph, group)) for group in together),
         kept=_kept(graph, keep_local),
         answer_bytes=answer_bytes,
+        joined=None if is_chain else found,
     )
 
 
-def _tier(profile: Profile, name: str, device: str | Device, limit: int | None, price: ServerlessPrice | None) -> Tier:
-    if isinstance(device, str):
-        device = profile.device if device == THIS else catalogue.device(device)
-    latency_s, estimated = tier_latency_s(profile, device)
-    held = device.memory_bytes if limit is None else min(limit, device.memory_bytes)
-    return Tier(name, device, latency_s, estimated, memory_limit_bytes=held, price=price)
-
-
-def _links(links: Links, tiers: tuple[str, ...]) -> tuple[Link, ...]:
-    hops = list(itertools.pairwise(tiers))
+def _links(links: Links, tiers: tuple[str, ...]) -> dict[tuple[str, str], Link]:
+    """Every link by the tiers that it joins, in the order of these."""
     given: dict[tuple[str, str], str | Link] = {}
     for key, link in links.items():
         ends = tuple(key.split(":")) if isinstance(key, str) else tuple(key)
@@ -94,27 +96,37 @@ def _links(links: Links, tiers: tuple[str, ...]) -> tuple[Link, ...]:
         for end in ends:
             if end not in tiers:
                 raise UnknownName("tier", end, tiers)
-        if (ends[0], ends[1]) not in hops:
-            expected = ", ".join(":".join(hop) for hop in hops) or "none, with a single tier"
+        if tiers.index(ends[0]) >= tiers.index(ends[1]):
             raise PlanError(
-                f"the link {ends[0]}:{ends[1]} does not lead from a tier to the next one; the tiers "
-                f"{', '.join(tiers)} need: {expected}"
+                f"the link {ends[0]}:{ends[1]} does not lead upwards: tensors travel up the tiers {', '.join(tiers)}, "
+                "so name the lower one first"
             )
+        if (ends[0], ends[1]) in given:
+            raise PlanError(f"the link {ends[0]}:{ends[1]} is given twice: give it once")
         given[ends[0], ends[1]] = link
-    for lower, upper in hops:
-        if (lower, upper) not in given:
-            raise PlanError(f"no link joins {lower} to {upper}: add --link {lower}:{upper}=NAME")
-    found = [given[hop] for hop in hops]
-    return tuple(catalogue.link(link) if isinstance(link, str) else link for link in found)
+    _require_reached(given, tiers)
+    found = {hop: given[hop] for hop in itertools.combinations(tiers, 2) if hop in given}
+    return {hop: catalogue.link(link) if isinstance(link, str) else link for hop, link in found.items()}
 
 
-def _limits(limits: Mapping[str, float], tiers: tuple[str, ...]) -> tuple[dict[str, int], dict[str, float]]:
+def _require_reached(hops: Iterable[tuple[str, str]], tiers: tuple[str, ...]) -> None:
+    """Check that a link leads to every tier but the first; from tiers that are reached, for they lie below it."""
+    uppers = {upper for _, upper in hops}
+    for lower, upper in itertools.pairwise(tiers):
+        if upper not in uppers:
+            other = f", or one from another tier below {upper}" if lower != tiers[0] else ""
+            raise PlanError(f"no link joins {lower} to {upper}: add --link {lower}:{upper}=NAME{other}")
+
+
+def _limits(
+    limits: Mapping[str, float], tiers: tuple[str, ...], hops: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, int], dict[str, float]]:
     """Limits of the tiers' memory by tier, and all others by their quantity."""
     memory: dict[str, int] = {}
     others: dict[str, float] = {}
     for key, most in limits.items():
         name = ALIASES.get(key, key)
-        asked = quantity(name, tiers)
+        asked = quantity(name, tiers, hops)
         least = 1.0 if asked.kind == "memory" else 0.0
         if not (math.isfinite(most) and most >= least):
             raise PlanError(

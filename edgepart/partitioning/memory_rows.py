@@ -36,6 +36,7 @@ def most_bytes(problem: Problem) -> int:
     """More than any tier can need."""
     graph = problem.graph
     held = sum(graph.parameters.values()) + sum(point.head_bytes for point in problem.exits)
+    held += max(tier.runtime_bytes for tier in problem.tiers)
     return held + sum(t.bytes for t in graph.tensors) + max(layer.activation_bytes for layer in graph.layers) + 1
 
 
@@ -70,10 +71,10 @@ class MemoryRows:
         for tensor, later, earlier in self._moments_beside():
             moments[[*later, *earlier]] += tensor.bytes
         held = sum(self.graph.parameters.values()) + sum(point.head_bytes for point in self.problem.exits)
-        return held + float(moments.max())
+        return held + self.problem.tiers[self.tier].runtime_bytes + float(moments.max())
 
     def _held(self) -> Expression:
-        """Parameters, each once, and heads."""
+        """Parameters, each once, heads, and the runtime where there is a layer to run."""
         users: dict[str, list[int]] = defaultdict(list)
         for index, layer in enumerate(self.graph.layers):
             for name in set(layer.parameters):
@@ -83,6 +84,7 @@ class MemoryRows:
             together[tuple(layers)] += self.graph.parameters[name]
         for point in self.problem.exits:
             together[(self.graph.position[exit_layer(self.graph, point)],)] += point.head_bytes
+        together[tuple(range(len(self.graph.layers)))] += self.problem.tiers[self.tier].runtime_bytes
         return combine(
             (self.variables.any_on(layers, self.tier), size / self.unit) for layers, size in together.items() if size
         )

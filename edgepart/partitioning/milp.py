@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 
-from edgepart.errors import InfeasiblePlan, PlanError
+from edgepart.errors import InfeasiblePlan, UndecidedPlan
 from edgepart.partitioning import chains
 from edgepart.partitioning.conflicts import explain
 from edgepart.partitioning.formulation import Nodes, rules
@@ -39,7 +39,8 @@ def solve_within_limits(problem: Problem, window: Windows, time_limit_s: float) 
 
     Raises:
         InfeasiblePlan: none does; names a smallest set of constraints that conflict, and by how much a limit is missed.
-        PlanError: none was found in time, nor shown not to exist; or a device does not state what is asked for.
+        UndecidedPlan: none was found in time, nor shown not to exist.
+        PlanError: a device does not state what is asked for.
     """
     nodes = Nodes(problem)
     sides = Sides(nodes, *rules(problem, nodes, window))
@@ -76,7 +77,7 @@ class Search:
             raise InfeasiblePlan(explain(self.problem, self.time_limit_s))
         best = min([*self.fits, *([self.found] if self.found else [])], key=lambda pair: pair[0], default=None)
         if best is None:
-            raise PlanError(
+            raise UndecidedPlan(
                 f"no placement within the limits was found in {self.time_limit_s:g} s, nor shown not to exist: "
                 "raise a limit, or pin layers to narrow the search"
             )

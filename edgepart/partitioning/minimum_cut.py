@@ -4,12 +4,16 @@ The nodes, rules and terms of :mod:`edgepart.partitioning.formulation` are a flo
 source's side and what is above on the sink's; a rule is an arc of infinite capacity, a term one arc to an auxiliary
 node with infinite arcs to its nodes above. A cut then costs exactly what the placement is charged, exits included.
 
-Exact because every transfer over several hops pays each of them. SciPy's flow has 32-bit capacities: costs are scaled
-so that the best known placement is 2**30, which leaves a rounding error below ``terms / 2**30`` of it; that error is
-reported as the gap. Some milliseconds for a thousand layers (``benchmarks/planner.py``).
+Exact because every transfer over several hops pays each of them. Where the start of a tier is no term, cuts bound it
+from below: it is free, paid, or the tier is closed (branch and bound, mostly two or three cuts). SciPy's flow has
+32-bit capacities: costs are scaled so that the best known placement is 2**30, which leaves a rounding error below
+``terms / 2**30`` of it; that error is reported as the gap. Some milliseconds for a thousand layers
+(``benchmarks/planner.py``).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +21,20 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from edgepart.errors import InfeasiblePlan, PlanError
-from edgepart.partitioning.charges import additive
-from edgepart.partitioning.formulation import ABOVE, BELOW, Ints, Nodes, Terms, rules, terms, use_is_a_term
-from edgepart.partitioning.limits import exceeded
+from edgepart.partitioning.charges import Charges, additive
+from edgepart.partitioning.formulation import (
+    ABOVE,
+    BELOW,
+    Ints,
+    Nodes,
+    Terms,
+    paid_start,
+    rules,
+    terms,
+    undecided_starts,
+    use_is_a_term,
+)
+from edgepart.partitioning.limits import ROUNDING, exceeded
 from edgepart.partitioning.pins import windows
 from edgepart.partitioning.plan import Proof
 from edgepart.partitioning.problem import Placement, Problem
@@ -63,7 +78,7 @@ class MinimumCut:
                 from edgepart.partitioning.conflicts import explain
 
                 raise InfeasiblePlan(explain(problem, self.time_limit_s))
-            placement = _placed(problem, sides, terms(problem, nodes, charges))
+            placement = _Search(problem, sides, charges).run()
             if not exceeded(problem, placement.tier_of):
                 return placement
         from edgepart.partitioning.milp import solve_within_limits
@@ -104,32 +119,93 @@ class Sides:
         found[breadth_first_order(lowers, BELOW, return_predecessors=False)] = False
         return found
 
+    def closed(self, tiers: Iterable[int]) -> Sides:
+        """With tiers that may not hold any layer."""
+        nodes, layers = self.nodes, np.arange(self.nodes.layers)
+        below = [nodes.node(layers, tier + 1) for tier in tiers]
+        above = [nodes.node(layers, tier) for tier in tiers]
+        return Sides(nodes, np.concatenate([self.below, *below]), np.concatenate([self.above, *above]))
+
     def _tiers(self) -> range:
         return range(self.nodes.hops + 1)
 
 
-def _placed(problem: Problem, sides: Sides, charged: Terms) -> Placement:
-    """The optimum without limits."""
-    candidates, error = sides.uniform(), 0.0
-    costs = [charged.paid(each) for each in candidates]
-    known = min(costs)
-    network = _Network(sides, charged)
-    # the scale follows the best known placement, so one far below it is worth a second, finer look
-    while problem.links and known > 0:
-        before = known
-        found, error = network.cut(known)
-        candidates.append(found)
-        costs.append(charged.paid(found))
-        known = min(costs[-1], known)
-        if costs[-1] > before / 2:
-            break
-    # within the rounding error, all on one tier (the lower the better) is preferred to a split
-    cost, chosen = next(pair for pair in zip(costs, candidates, strict=True) if pair[0] <= known + error)
-    bound = max(0.0, known - error)
-    gap = (cost - bound) / cost if cost else 0.0
-    tiers = sides.nodes.tiers(chosen)
-    tier_of = {layer.name: int(tier) for layer, tier in zip(problem.graph.layers, tiers, strict=True)}
-    return Placement(tier_of, Proof(status="optimal", method=METHOD, bound=bound, gap=gap))
+class _Search:
+    """The optimum without limits.
+
+    A branch of the search has tiers of which the start is paid, and tiers that are closed; for the others it is free,
+    which bounds the branch from below. If its best placement uses one of these, they are closed and paid in turn.
+    """
+
+    def __init__(self, problem: Problem, sides: Sides, charges: Charges) -> None:
+        self.problem, self.sides, self.nodes = problem, sides, sides.nodes
+        self.charged = terms(problem, self.nodes, charges)
+        self.starts = {tier: paid_start(self.nodes, charges, tier) for tier in undecided_starts(self.nodes, charges)}
+        remaining = self.nodes.going_on[-1] if charges.expected and len(self.nodes.going_on) else 1.0
+        #: tier → the least that its start costs a placement which uses it
+        self.least = {tier: float(charges.start[tier] * remaining) for tier in self.starts}
+        self.known = [(self._cost(each), each) for each in sides.uniform()]
+        self.best, self.bound = min(cost for cost, _ in self.known), np.inf
+        #: of rounding, where no start is decided upon
+        self.error = 0.0
+
+    def run(self) -> Placement:
+        """The best placement; within the rounding error, all on one tier (the lower the better) rather than a split."""
+        self._branch(frozenset(), frozenset(), 0.0)
+        cost, chosen = next(pair for pair in self.known if pair[0] <= self.best + self.error)
+        bound = max(0.0, self.bound)
+        gap = (cost - bound) / cost if cost else 0.0
+        tiers = self.nodes.tiers(chosen)
+        tier_of = {layer.name: int(tier) for layer, tier in zip(self.problem.graph.layers, tiers, strict=True)}
+        return Placement(tier_of, Proof(status="optimal", method=METHOD, bound=bound, gap=gap))
+
+    def _branch(self, paid: frozenset[int], closed: frozenset[int], floor: float, error: float = 0.0) -> None:
+        """Find the best placement of a branch; none costs less than ``floor``, within a rounding error."""
+        if paid | closed and floor >= self.best * (1 - ROUNDING):
+            self.bound = min(self.bound, floor - error)
+            return
+        sides = self.sides.closed(closed) if closed else self.sides
+        candidates = [each for _, each in self.known if not closed & self._used(each)] or sides.uniform()
+        if not candidates:
+            return
+        cost, found, error = self._cut(sides, self.charged.with_terms([self.starts[tier] for tier in paid]), candidates)
+        if not paid | closed:
+            self.error = error
+        undecided = sorted((self._used(found) & self.starts.keys()) - paid)
+        if not undecided or cost >= self.best * (1 - ROUNDING):
+            self.bound = min(self.bound, cost - error)
+            return
+        self._branch(paid | {*undecided}, closed, cost + sum(self.least[tier] for tier in undecided), error)
+        for tier in undecided:
+            self._branch(paid, closed | {tier}, cost, error)
+            paid, cost = paid | {tier}, cost + self.least[tier]
+
+    def _cut(self, sides: Sides, charged: Terms, candidates: list[IsAbove]) -> tuple[float, IsAbove, float]:
+        """The least that terms cost, a placement, and the rounding error."""
+        least, found = min(((charged.paid(each), each) for each in candidates), key=lambda pair: pair[0])
+        network, error = _Network(sides, charged), 0.0
+        # the scale follows the best known placement, so one far below it is worth a second, finer look
+        while self.nodes.hops and least > 0:
+            before = least
+            cut, error = network.cut(least)
+            cost = charged.paid(cut)
+            if cost < least:
+                least, found = cost, cut
+            self.known.append((self._cost(cut), cut))
+            if cost > before / 2:
+                break
+        self.best = min(cost for cost, _ in self.known)
+        return least, found, error
+
+    def _cost(self, is_above: IsAbove) -> float:
+        """What a placement really costs."""
+        used = self._used(is_above)
+        starts = (start.paid(is_above) for tier, start in self.starts.items() if tier in used)
+        return self.charged.paid(is_above) + sum(starts)
+
+    def _used(self, is_above: IsAbove) -> frozenset[int]:
+        """The tiers that hold a layer."""
+        return frozenset(self.nodes.tiers(is_above).tolist())
 
 
 class _Network:

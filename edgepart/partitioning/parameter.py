@@ -4,13 +4,12 @@
 |---|---|---|
 | ``link.LOWER:UPPER.bandwidth`` | bit/s | of the way up; the way down stays as it is |
 | ``link.LOWER:UPPER.round_trip`` | s | |
-| ``tier.NAME.speed`` | | factor on the rate of the tier, heads included; its power stays as it is |
+| ``tier.NAME.speed`` | | factor on the rate of the tier, heads and start included; its power stays as it is |
 | ``limit.QUANTITY`` | of the quantity | in place of the limit that the problem has, if any |
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from dataclasses import dataclass, replace
@@ -96,9 +95,14 @@ class Parameter:
             device = tier.device.model_copy(update={"macs_per_s": tier.device.macs_per_s * value})
             latency_s = {layer: seconds / value for layer, seconds in tier.latency_s.items()}
             tiers = list(problem.tiers)
-            tiers[self.index] = replace(tier, device=device, latency_s=latency_s)
+            tiers[self.index] = replace(tier, device=device, latency_s=latency_s, start_s=tier.start_s / value)
             return replace(problem, tiers=tuple(tiers))
         field = "up_bits_per_s" if self.what == "bandwidth" else "round_trip_s"
+        if problem.joined is not None:
+            hop = problem.hops[self.index]
+            return replace(
+                problem, joined={**problem.joined, hop: problem.joined[hop].model_copy(update={field: value})}
+            )
         links = list(problem.links)
         links[self.index] = links[self.index].model_copy(update={field: value})
         return replace(problem, links=tuple(links))
@@ -169,7 +173,7 @@ def bit_rate(bits_per_s: float) -> str:
 def _lookup(name: str, group: str, rest: str, problem: Problem) -> tuple[What, int, str]:
     """What is meant, the index of its link or tier, and the unit."""
     if group == "limit":
-        return "limit", 0, quantity(rest, problem.tier_names).unit
+        return "limit", 0, quantity(rest, problem.tier_names, problem.hops).unit
     where, _, what = rest.rpartition(".")
     if group == "tier":
         if where not in problem.tier_names:
@@ -188,7 +192,7 @@ def _lookup(name: str, group: str, rest: str, problem: Problem) -> tuple[What, i
 
 
 def _link(problem: Problem, link: str) -> int:
-    links = [":".join(pair) for pair in itertools.pairwise(problem.tier_names)]
+    links = [":".join(hop) for hop in problem.hops]
     if link not in links:
         raise UnknownName("link", link, links)
     return links.index(link)
@@ -219,7 +223,7 @@ def _number(name: str, text: str, unit: str, default: str) -> tuple[float, str]:
 
 def _limited(problem: Problem, name: str, value: float) -> Problem:
     """A tier's memory is limited by what its device has in any case."""
-    asked = quantity(name, problem.tier_names)
+    asked = quantity(name, problem.tier_names, problem.hops)
     if asked.kind != "memory" or asked.index is None:
         return replace(problem, limits={**problem.limits, name: value})
     tiers, tier = list(problem.tiers), problem.tiers[asked.index]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepart.errors import InfeasiblePlan, UnknownName
+from edgepart.errors import InfeasiblePlan, PlanError, UnknownName
 from edgepart.graph import Graph
 from edgepart.partitioning.problem import Problem
 
@@ -21,9 +21,12 @@ def windows(problem: Problem) -> Windows:
     """A layer lies no lower than any pinned layer before it and no higher than any pinned layer after it.
 
     Raises:
+        PlanError: the tiers are joined in more than one way.
         UnknownName: a pin names an unknown layer or tier.
         InfeasiblePlan: two pins contradict each other; names both.
     """
+    if problem.joined is not None:
+        raise PlanError("the tiers are joined in more than one way: place by edgepart.partitioning.routes.best")
     graph, pins = problem.graph, _pins(problem)
     count, top = len(graph.layers), len(problem.tiers) - 1
     # beside the tier, the pinned layer that it comes from

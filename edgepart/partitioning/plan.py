@@ -34,8 +34,10 @@ class PlannedExit(Record):
     tensor: str
     #: how many of the tier's own layers have run by then, in topological order
     depth: int = Field(ge=1)
-    #: predicted seconds on the tier from the start of its work on the sample to this exit, heads not counted
+    #: predicted seconds on the tier from when the sample comes to it up to this exit, heads not counted
     compute_s: float = Field(ge=0)
+    #: the same with every stage up to here predicted as the one piece that it runs as; None: not known
+    part_s: float | None = Field(default=None, ge=0)
     #: template and parameters of the head; chosen at the latest by ``build``
     head: str | None = None
     parameters: dict[str, str | int | float | bool] = Field(default_factory=dict)
@@ -45,7 +47,7 @@ class PlannedExit(Record):
     head_bytes: int = Field(default=0, ge=0)
     #: of all samples, those that leave neither here nor before, where the plan was made for such shares
     going_on: float | None = Field(default=None, ge=0, le=1)
-    #: of the dispatch strategy, where the plan was chosen with one (``partition --pareto``)
+    #: of :attr:`Plan.strategy`, where the plan was chosen with one (``partition --pareto``)
     threshold: float | None = None
 
 
@@ -55,20 +57,38 @@ class TierPlan(Record):
     name: str
     device: Device
     layers: tuple[str, ...]
-    #: predicted seconds for one sample through everything the tier runs (under ``nested`` from the raw input)
+    #: predicted seconds for one sample through a start and all that the tier runs (under ``nested`` from the raw input)
     compute_s: float = Field(ge=0)
+    #: the same predicted as it will run, as one part (cut at its exits), rather than added up from layers; None: not
+    #: known. It is the nearer figure; what is minimised adds up layers, for only that can be
+    part_s: float | None = Field(default=None, ge=0)
+    #: whether ``part_s`` was measured: this very part, on the tier's machine; else interpolated, or estimated
+    measured: bool = False
+    #: of ``part_s``, what the part takes longer because it has waited
+    wake_up_s: float = Field(default=0.0, ge=0)
     #: predicted seconds of each of ``layers``, in their order; empty where unknown
     layer_s: tuple[float, ...] = ()
+    #: predicted seconds that the part costs each time a sample comes to it, on top of its layers; 0 where it holds none
+    start_s: float = Field(default=0.0, ge=0)
     parameter_bytes: int = Field(ge=0)
     activation_bytes: int = Field(ge=0)
     memory_limit_bytes: int | None = None
-    #: True where the latency was scaled from another device's measurement
+    #: that latency and ``runtime_bytes`` are of; None: not known
+    runtime: str | None = None
+    #: memory that the runtime takes, where the tier holds layers
+    runtime_bytes: int = Field(default=0, ge=0)
+    #: True where the latency was scaled from another device's measurement, and the runtime's memory is of there
     estimated: bool
 
     @property
+    def needed_runtime_bytes(self) -> int:
+        """A tier without layers needs no runtime."""
+        return self.runtime_bytes if self.layers else 0
+
+    @property
     def memory_bytes(self) -> int:
-        """Heads not counted: :meth:`Plan.memory_bytes` has them."""
-        return self.parameter_bytes + self.activation_bytes
+        """Parameters, activations and runtime. Heads are not counted: :meth:`Plan.memory_bytes` has them."""
+        return self.parameter_bytes + self.activation_bytes + self.needed_runtime_bytes
 
 
 class Hop(Record):
@@ -80,6 +100,17 @@ class Hop(Record):
     tensors: tuple[str, ...]
     bytes: int = Field(ge=0)
     transfer_s: float = Field(ge=0)
+
+
+class LeftOut(Record):
+    """A tier that was given and is not on the way that samples take."""
+
+    name: str
+    device: Device
+    #: the tier of the plan that comes before it; the hop from there, if there is one, leads past it
+    after: str
+    #: whether latencies there were scaled from another device's measurement
+    estimated: bool = False
 
 
 class Proof(Record):
@@ -109,8 +140,10 @@ class Plan(Document):
     hops: tuple[Hop, ...]
     #: heads to add, in the order in which a sample meets them; the network's own classifier comes after them
     exits: tuple[PlannedExit, ...]
-    #: predicted latency of a sample that takes no exit
+    #: predicted latency of a sample that takes no exit, layers added up
     latency_s: float = Field(ge=0)
+    #: the same from :attr:`TierPlan.part_s`, which is nearer to what will be measured; None: not known
+    parts_latency_s: float | None = Field(default=None, ge=0)
     #: what was minimised, a name of :mod:`edgepart.partitioning.quantities`
     objective: str = "latency"
     #: quantity → predicted value, for all that devices, links and prices say enough about
@@ -119,15 +152,21 @@ class Plan(Document):
     limits: dict[str, float] = Field(default_factory=dict)
     #: where :attr:`PlannedExit.going_on` comes from
     shares: Shares | None = None
+    #: dispatch strategy that the thresholds of the exits are given to; empty where the plan was chosen with none
+    strategy: str = ""
     #: predicted latency of running everything on one tier, where that tier can hold it
     unsplit_s: dict[str, float]
+    #: the tiers that were given and are not on the way that samples take, in their order
+    left_out: tuple[LeftOut, ...] = ()
     proof: Proof
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [tier.name for tier in self.tiers]
-        if len(set(names)) != len(names):
+        if len({*names, *(tier.name for tier in self.left_out)}) != len(names) + len(self.left_out):
             raise ValueError(f"two tiers have the same name: {', '.join(names)}")
+        if not {tier.after for tier in self.left_out} <= set(names):
+            raise ValueError("a tier that is left out comes after one that the plan does not have")
         if [(hop.source, hop.target) for hop in self.hops] != list(itertools.pairwise(names)):
             raise ValueError("the hops do not join the tiers in order")
         if any(len(tier.layer_s) not in (0, len(tier.layers)) for tier in self.tiers):
@@ -150,6 +189,21 @@ class Plan(Document):
         return (*(point.name for point in self.exits), FINAL)
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """Exit → its threshold, where the plan was chosen with thresholds; empty otherwise."""
+        found = {point.name: point.threshold for point in self.exits if point.threshold is not None}
+        return found if len(found) == len(self.exits) else {}
+
+    @property
+    def given(self) -> tuple[TierPlan | LeftOut, ...]:
+        """All tiers that were given: those of the plan, then those that it leaves out."""
+        return (*self.tiers, *self.left_out)
+
+    def passed_by(self, hop: Hop) -> tuple[str, ...]:
+        """The tiers that a hop leads past."""
+        return tuple(tier.name for tier in self.left_out if tier.after == hop.source)
+
+    @property
     def final_tier(self) -> str:
         """The tier that runs the network's own classifier: the last one that holds layers."""
         return next(tier.name for tier in reversed(self.tiers) if tier.layers)
@@ -163,8 +217,13 @@ class Plan(Document):
         return tuple(point for point in self.exits if point.tier == tier)
 
     def memory_bytes(self, tier: TierPlan) -> int:
-        """Bytes that a tier needs, its heads included once they are built."""
-        return tier.memory_bytes + sum(point.head_bytes for point in self.exits_of(tier.name))
+        """Bytes that a tier needs, its runtime included, and its heads once they are built."""
+        return self.part_bytes(tier) + tier.needed_runtime_bytes
+
+    def part_bytes(self, tier: TierPlan) -> int:
+        """The same without the runtime."""
+        heads = sum(point.head_bytes for point in self.exits_of(tier.name))
+        return tier.parameter_bytes + tier.activation_bytes + heads
 
     def require_memory(self) -> None:
         """Check that every tier still holds its part once the heads are built.

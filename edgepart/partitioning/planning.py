@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -12,29 +13,32 @@ from edgepart import plugins
 from edgepart.errors import InfeasiblePlan, PlanError, UnknownName
 from edgepart.exits import placement
 from edgepart.exits.template import load_template
-from edgepart.hardware import Device, Profile, ServerlessPrice
+from edgepart.hardware import Profile, ServerlessPrice
+from edgepart.partitioning.as_parts import with_parts
 from edgepart.partitioning.by_hand import ByHand
 from edgepart.partitioning.exit_points import Wanted, assumed_exits, plan_exits, plan_known_exits
-from edgepart.partitioning.limits import broken, describe, exceeded
+from edgepart.partitioning.limits import broken, describe, exceeded, too_small
 from edgepart.partitioning.make_problem import Links, make_problem
+from edgepart.partitioning.make_tier import Place
 from edgepart.partitioning.placement_cost import TierOf, evaluate, memory
-from edgepart.partitioning.plan import Deployment, Hop, Plan, PlannedExit, Proof, Shares, TierPlan
+from edgepart.partitioning.plan import Deployment, Hop, LeftOut, Plan, PlannedExit, Proof, Shares, TierPlan
 from edgepart.partitioning.problem import ExitShare, Partitioner, Placement, Problem
 from edgepart.partitioning.quantities import WHOLE
-from edgepart.partitioning.values import value
+from edgepart.partitioning.routes import Route, best, routes, routes_by_hand, whole_route
 
 DEFAULT_METHOD = "minimum-cut"
 
 
 def partition(
     profile: Profile,
-    tiers: Mapping[str, str | Device],
+    tiers: Mapping[str, Place],
     links: Links | None = None,
     *,
     objective: str = "latency",
     method: str | Partitioner | None = None,
     limits: Mapping[str, float] | None = None,
     prices: Mapping[str, str | ServerlessPrice] | None = None,
+    runtime_memory: Mapping[str, float] | None = None,
     pins: Mapping[str, str] | None = None,
     forbid: Mapping[str, str | Sequence[str]] | None = None,
     together: Iterable[Iterable[str]] = (),
@@ -54,16 +58,19 @@ def partition(
     afterwards. With them it is the best for all samples, exits included.
 
     Args:
-        tiers: name → device (its name in the catalogue, ``this`` for the machine of the profile, or a
-            :class:`Device`), in order from the source of the data to the cloud
-        links: ``"mobile:edge"`` or ``("mobile", "edge")`` → link (name or :class:`Link`), one from each tier to the
-            next
+        tiers: name → where it runs, in order from the source of the data to the cloud: a device (its name in the
+            catalogue, ``this`` for the machine of ``profile``, or a :class:`Device`), to which ``profile`` is scaled;
+            or a :class:`Profile` (or its ``.json`` file) of this network measured on the tier's machine, on the
+            runtime that its part will use
+        links: ``"mobile:edge"`` or ``("mobile", "edge")`` → link (name or :class:`Link`), from each tier to the
+            next, or to one further up: then samples take the best of the routes (:mod:`edgepart.partitioning.routes`)
         objective: what to minimise: ``latency``, ``energy``, ``money``, ``throughput``, or one tier's, as
             ``mobile.energy`` (:mod:`edgepart.partitioning.quantities`)
         method: a partitioner or its name; None is ``minimum-cut`` (exact), or by hand if ``split_after`` is given
         limits: quantity → the most it may be, as ``"mobile.memory"`` → bytes, ``"latency"`` → seconds,
             ``"mobile:edge.bytes"`` → bytes, ``"mobile.exits"`` → a number; a device's own memory is always a limit
         prices: tier → what its work is billed by (its name in the catalogue, or a price)
+        runtime_memory: tier → bytes that its runtime takes, in place of what the profile says; 0 leaves it out
         pins: layer or module → tier that it must run on
         forbid: layer or module → tier or tiers that it must not run on
         together: groups of layers or modules that must share a tier
@@ -83,7 +90,9 @@ def partition(
     Raises:
         UnknownName: a name that does not exist; lists the nearest ones.
         InfeasiblePlan: limits or pins cannot be met; says which and by how much.
-        PlanError: the arguments contradict each other, or an exit cannot sit where it is asked for.
+        FileError: a file that was named is missing or not what it should be.
+        PlanError: the arguments contradict each other, a tier's profile is of another network, or an exit cannot sit
+            where it is asked for.
         TemplateError: the template of the heads is not valid.
     """
     if exits not in placement.RULES:
@@ -99,6 +108,7 @@ def partition(
         objective=objective,
         limits=limits,
         prices=prices,
+        runtime_memory=runtime_memory,
         pins=pins,
         forbid=forbid,
         together=together,
@@ -113,10 +123,10 @@ def partition(
             raise PlanError(f"{given} and shares of samples at exits were both given: drop one")
         shares = "assumed" if isinstance(exit_shares, int | float) else "recorded"
         problem = with_exits(problem, exit_shares, exits, exits_per_part, head)
-    solved = _partitioner(method, split_after).solve(problem)
-    return make_plan(
-        problem, solved, profile.runtime, Wanted.make(exits, exits_per_part, exit_after), head=head, shares=shares
-    )
+    over = routes_by_hand(problem, split_after) if split_after else None
+    found = best(problem, _partitioner(method, split_after), over)
+    wanted = Wanted.make(exits, exits_per_part, exit_after)
+    return make_plan(found.route, found.placement, profile.runtime, wanted, head=head, shares=shares)
 
 
 def with_exits(
@@ -137,7 +147,7 @@ def with_exits(
 
 
 def make_plan(
-    problem: Problem,
+    problem: Problem | Route,
     solved: Placement,
     runtime: str,
     wanted: Wanted | None = None,
@@ -147,18 +157,23 @@ def make_plan(
 ) -> Plan:
     """The plan of a placement, with the exits that the problem states or, if it states none, the wanted ones.
 
+    Args:
+        problem: that the placement is of; or the route that it is on
+
     Raises:
         InfeasiblePlan: the placement violates a limit or another constraint (rules and hands know nothing of them).
         PlanError: an exit cannot sit where it is asked for, or is called like a tensor that crosses.
     """
+    route = problem if isinstance(problem, Route) else whole_route(problem)
+    problem = route.problem
     _require_allowed(problem, solved.tier_of)
     if problem.exits or wanted is None:
         planned = plan_known_exits(problem, solved.tier_of)
     else:
         planned = plan_exits(problem, solved.tier_of, wanted, head)
-    plan = _plan(problem, solved.tier_of, planned, solved.proof, runtime, shares)
+    plan = _plan(route, solved.tier_of, planned, solved.proof, runtime, shares)
     plan.require_exit_names(problem.graph)
-    return plan
+    return with_parts(problem, plan)
 
 
 def _partitioner(method: str | Partitioner | None, split_after: Mapping[str, str] | None) -> Partitioner:
@@ -180,12 +195,15 @@ def _require_allowed(problem: Problem, tier_of: TierOf) -> None:
         raise InfeasiblePlan(f"{violated[0]}: only minimum-cut works around constraints, rules and hands do not")
     over = exceeded(problem, tier_of)
     if over:
-        raise InfeasiblePlan(f"the plan does not fit: {describe(problem, over)}")
+        why = too_small(problem) if any(name.endswith(".memory") for name in over) else ""
+        said = f"the plan does not fit: {describe(problem, over, tier_of)}"
+        raise InfeasiblePlan(f"{said}; {why}" if why else said)
 
 
 def _plan(
-    problem: Problem, tier_of: TierOf, exits: Sequence[PlannedExit], proof: Proof, runtime: str, shares: Shares | None
+    route: Route, tier_of: TierOf, exits: Sequence[PlannedExit], proof: Proof, runtime: str, shares: Shares | None
 ) -> Plan:
+    problem = route.problem
     costs, needed = evaluate(problem, tier_of), memory(problem, tier_of)
     names = [tier.name for tier in problem.tiers]
     tiers = tuple(
@@ -195,9 +213,12 @@ def _plan(
             layers=tuple(layer.name for layer in problem.graph.layers if tier_of[layer.name] == index),
             compute_s=costs.compute_s[index],
             layer_s=tuple(tier.latency_s[layer.name] for layer in problem.graph.layers if tier_of[layer.name] == index),
+            start_s=tier.start_s if index in tier_of.values() else 0.0,
             parameter_bytes=needed[index].parameter_bytes,
             activation_bytes=needed[index].activation_bytes,
             memory_limit_bytes=tier.memory_limit_bytes,
+            runtime=tier.runtime,
+            runtime_bytes=tier.runtime_bytes,
             estimated=tier.estimated,
         )
         for index, tier in enumerate(problem.tiers)
@@ -222,32 +243,46 @@ def _plan(
         hops=hops,
         exits=tuple(exits),
         latency_s=costs.latency_s,
-        objective=problem.objective,
-        predicted=_predicted(problem, tier_of),
-        limits=dict(problem.limits),
+        objective=route.whole.objective,
+        predicted=_predicted(route, tier_of),
+        limits=dict(route.whole.limits),
         shares=shares,
-        unsplit_s=_unsplit(problem),
+        unsplit_s=_unsplit(route.whole),
+        left_out=_left_out(route),
         proof=proof,
     )
 
 
-def _predicted(problem: Problem, tier_of: TierOf) -> dict[str, float]:
+def _left_out(route: Route) -> tuple[LeftOut, ...]:
+    found, before = [], ""
+    for index, tier in enumerate(route.whole.tiers):
+        if index in route.tiers:
+            before = tier.name
+        else:
+            found.append(LeftOut(name=tier.name, device=tier.device, after=before, estimated=tier.estimated))
+    return tuple(found)
+
+
+def _predicted(route: Route, tier_of: TierOf) -> dict[str, float]:
     """Every quantity of the whole that devices, links and prices say enough about."""
     found: dict[str, float] = {}
-    for name in dict.fromkeys((*WHOLE, problem.objective)):
+    for name in dict.fromkeys((*WHOLE, route.whole.objective)):
         with contextlib.suppress(PlanError):
-            if name != "money" or any(tier.price is not None for tier in problem.tiers):
-                found[name] = value(problem, tier_of, name)
+            if name != "money" or any(tier.price is not None for tier in route.whole.tiers):
+                found[name] = route.value(tier_of, name)
     return found
 
 
 def _unsplit(problem: Problem) -> dict[str, float]:
     """Latency of everything on one tier, without exits, for the tiers that can hold it (pins aside)."""
-    found = {}
+    found: dict[str, float] = {}
     kept = {name: most for name, most in problem.limits.items() if not name.endswith(".exits")}
     problem = replace(problem, exits=(), limits=kept)
-    for index, tier in enumerate(problem.tiers):
-        tier_of = dict.fromkeys(problem.graph.position, index)
-        if not exceeded(problem, tier_of):
-            found[tier.name] = evaluate(problem, tier_of).latency_s
+    ways = [(each.names, each.problem) for each in routes(problem)]
+    for tier in problem.tier_names:
+        for names, way in ways:
+            if tier in names:
+                tier_of = dict.fromkeys(problem.graph.position, names.index(tier))
+                if not exceeded(way, tier_of):
+                    found[tier] = min(found.get(tier, math.inf), evaluate(way, tier_of).latency_s)
     return found

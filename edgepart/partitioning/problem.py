@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgepart.graph import Graph
-from edgepart.hardware import Device, Link, ServerlessPrice
+from edgepart.hardware import Device, Link, Profile, ServerlessPrice
 from edgepart.partitioning.plan import Deployment, Proof
 
 
@@ -23,6 +24,14 @@ class Tier:
     memory_limit_bytes: int | None = None
     #: what the tier's work is billed by; None: it costs no money
     price: ServerlessPrice | None = None
+    #: memory that the runtime takes there beside the part, as soon as the tier holds a layer; 0: none, or not known
+    runtime_bytes: int = 0
+    #: the runtime that latencies and ``runtime_bytes`` are of; None: not known
+    runtime: str | None = None
+    #: what the latencies come from, which also tells what a part takes as one piece; None: not known
+    profile: Profile | None = field(default=None, repr=False, compare=False)
+    #: seconds that the tier's part costs each time a sample comes to it, on top of its layers
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class Problem:
 
     Attributes:
         links: ``links[k]`` joins ``tiers[k]`` to ``tiers[k + 1]``; the inputs of the network are on ``tiers[0]``
+        joined: all links by (lower, upper) tier, where there is another way up than from each tier to the next; then
+            ``links`` is empty, and the problem is solved route by route (:mod:`edgepart.partitioning.routes`)
         pins: layer → name of the tier that it must run on
         objective: what to minimise, a name of :mod:`edgepart.partitioning.quantities`
         limits: quantity → the most it may be, in its unit; memory limits stand in the tiers
@@ -78,10 +89,16 @@ class Problem:
     kept: tuple[str, ...] = ()
     exits: tuple[ExitShare, ...] = ()
     answer_bytes: int = 0
+    joined: Mapping[tuple[str, str], Link] | None = None
 
     @property
     def tier_names(self) -> tuple[str, ...]:
         return tuple(tier.name for tier in self.tiers)
+
+    @property
+    def hops(self) -> tuple[tuple[str, str], ...]:
+        """The tiers, lower and upper, that every link joins."""
+        return tuple(itertools.pairwise(self.tier_names)) if self.joined is None else tuple(self.joined)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 | ``energy``, ``TIER.energy`` | J | expected: computing, and sending what leaves the tier |
 | ``money``, ``TIER.money`` | USD | expected: what the tier's price bills for a sample |
 | ``period`` | s | between two answers when all tiers and links work at once: the busiest one's time for a sample |
-| ``TIER.memory`` | bytes | parameters, heads and peak activations |
+| ``TIER.memory`` | bytes | parameters, heads, peak activations, and what the runtime takes |
 | ``TIER.exits`` | | exits that the tier holds |
 | ``LOWER:UPPER.bytes`` | bytes | that a sample which crosses the link sends up |
 """
@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +40,7 @@ OF_A_LINK: tuple[Kind, ...] = ("bytes",)
 
 @dataclass(frozen=True)
 class Quantity:
-    """A kind of quantity, of the whole placement, of tier ``index``, or of the link between it and the next."""
+    """A kind of quantity, of the whole placement, of tier ``index``, or of the link of that number."""
 
     kind: Kind
     index: int | None = None
@@ -50,8 +50,11 @@ class Quantity:
         return UNITS[self.kind]
 
 
-def quantity(text: str, tiers: Sequence[str]) -> Quantity:
+def quantity(text: str, tiers: Sequence[str], hops: Iterable[tuple[str, str]] | None = None) -> Quantity:
     """``latency``, ``mobile.energy`` or ``mobile:edge.bytes``, among tiers of these names.
+
+    Args:
+        hops: the tiers that every link joins; None: each tier and the next
 
     Raises:
         UnknownName: no such quantity, tier or link; lists the nearest names.
@@ -60,13 +63,19 @@ def quantity(text: str, tiers: Sequence[str]) -> Quantity:
     if not dot:
         return Quantity(_known("quantity", text, WHOLE))
     if ":" in where:
-        links = {f"{lower}:{upper}": index for index, (lower, upper) in enumerate(itertools.pairwise(tiers))}
+        joined = itertools.pairwise(tiers) if hops is None else hops
+        links = {f"{lower}:{upper}": index for index, (lower, upper) in enumerate(joined)}
         if where not in links:
             raise UnknownName("link", where, links)
         return Quantity(_known("quantity of a link", kind, OF_A_LINK), links[where])
     if where not in tiers:
         raise UnknownName("tier", where, tiers)
     return Quantity(_known("quantity of a tier", kind, OF_A_TIER), list(tiers).index(where))
+
+
+def unit(name: str) -> str:
+    """The unit of a quantity whose name was checked, whatever its tier or link."""
+    return UNITS[_known("quantity", name.rpartition(".")[2], tuple(UNITS))]
 
 
 def _known(what: str, kind: str, kinds: tuple[Kind, ...]) -> Kind:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edgepart.errors import PlanError
 from edgepart.graph import Boundary, Graph
+from edgepart.hardware import PartLatency
 from edgepart.partitioning.plan import FINAL, Plan
 
 
@@ -54,6 +56,18 @@ def part_stages(plan: Plan, graph: Graph, tier: str) -> list[Stage]:
             f"tier '{tier}' has layers but no exit, so that nested it could never answer: place an exit at its end"
         )
     return stages
+
+
+def stage_latencies(
+    graph: Graph, stages: Sequence[Stage], latency: Callable[[Iterable[str]], PartLatency]
+) -> tuple[PartLatency, ...]:
+    """What stages take, heads not counted: each is an artefact of its own, so each is predicted as a part."""
+    return tuple(latency(_layers(graph, stage)) for stage in stages)
+
+
+def _layers(graph: Graph, stage: Stage) -> set[str]:
+    """The layers between the two boundaries of a stage."""
+    return set(stage.stop.layers if stage.stop else graph.position) - (stage.start.layers if stage.start else set())
 
 
 def _own_stages(plan: Plan, graph: Graph, tier: str, start: Boundary | None) -> list[Stage]:

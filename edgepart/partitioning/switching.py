@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +30,12 @@ from edgepart.partitioning.parameter import Parameter, of_a_link
 from edgepart.partitioning.parametric import Line
 from edgepart.partitioning.problem import Partitioner, Problem
 from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.routes import Chosen, without
 from edgepart.partitioning.what_if import Candidate, Search, candidate, is_estimated, is_parametric
 
 Floats = NDArray[np.float64]
 #: a placement and its objective over 1 / bandwidth
-_Plan = Line[Mapping[str, int]]
+_Plan = Line[Chosen]
 #: a larger set must be better by this share to be chosen
 BETTER = 1e-9
 
@@ -125,7 +124,7 @@ def under_trace(
     moments = _Moments(1 / rates, weights)
     chosen = _sets(lines, moments, most_plans)
     # by bandwidth, ascending, as everything that is told
-    plans = [dict(line.what) for line in reversed(lines)]
+    plans = [line.what for line in reversed(lines)]
     outage = _outage(search, trace, plans)
     single, oracle = chosen[0][0], _cost(lines, moments)
     return Switching(
@@ -137,14 +136,14 @@ def under_trace(
         low_bits_per_s=low,
         high_bits_per_s=float(rates.max()),
         objective=problem.objective,
-        objective_unit=quantity(problem.objective, problem.tier_names).unit,
+        objective_unit=quantity(problem.objective, problem.tier_names, problem.hops).unit,
         tiers=problem.tier_names,
         estimated=is_estimated(problem),
         outage=outage,
         oracle=oracle,
         oracle_plans=sum(share > 0 for share in _shares(lines, moments)),
         sets=tuple(_plan_set(lines, of, mean, single, oracle, moments, 1 / rates) for mean, of in chosen),
-        plans=tuple(candidate(problem, tier_of) for tier_of in plans),
+        plans=tuple(candidate(problem, chosen) for chosen in plans),
         gap=search.gap,
         solved=search.solved,
     )
@@ -258,20 +257,18 @@ def _plan_set(
     )
 
 
-def _outage(search: Search, trace: BandwidthTrace, plans: list[dict[str, int]]) -> Outage:
-    """Everything stays below the link; the plan joins the others."""
+def _outage(search: Search, trace: BandwidthTrace, plans: list[Chosen]) -> Outage:
+    """Everything stays below the link, or goes another way; the plan joins the others."""
     seconds = float(trace.duration_s[trace.bits_per_s == 0].sum())
     share = seconds / trace.total_s
     if not seconds:
         return Outage(share=0.0, seconds=0.0)
     problem = search.problem
-    above = frozenset(problem.tier_names[search.varied.index + 1 :])
-    forbidden = {layer.name: above | problem.forbidden.get(layer.name, frozenset()) for layer in problem.graph.layers}
     try:
-        tier_of = dict(search.solve(search.varied.high, replace(problem, forbidden=forbidden)).tier_of)
+        chosen = search.place(without(problem, problem.hops[search.varied.index]))
     except InfeasiblePlan:
         return Outage(share=share, seconds=seconds)
-    if tier_of not in plans:
-        plans.append(tier_of)
-    worth = search.value(tier_of, search.varied.high)
-    return Outage(share=share, seconds=seconds, plan=plans.index(tier_of), value=worth)
+    if chosen not in plans:
+        plans.append(chosen)
+    worth = search.value(chosen, search.varied.high)
+    return Outage(share=share, seconds=seconds, plan=plans.index(chosen), value=worth)

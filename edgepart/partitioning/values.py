@@ -4,6 +4,8 @@ Solvers work on their own formulations; this is what they are held to, and what 
 in topological order, stage by stage: those after an exit run for the share that goes on past it
 (:class:`~edgepart.partitioning.problem.ExitShare`), and a hop is crossed by the share that goes on past the last exit
 below it. A head runs for every sample that comes to it. The answer goes back over every hop that its sample crossed.
+Every sample that comes to a part pays the part's start (:attr:`~edgepart.partitioning.problem.Tier.start_s`): in
+latency, energy and money, but not in the period, for in a pipeline no part waits.
 """
 
 from __future__ import annotations
@@ -44,14 +46,16 @@ def value(problem: Problem, tier_of: Mapping[str, int], what: str | Quantity) ->
         return sum(_energy_j(problem, tier_of, tier) for tier in tiers)
     if asked.kind == "money":
         return sum(_money_usd(problem, tier_of, tier) for tier in tiers)
-    computing, hops = [_computing_s(problem, tier_of, tier) for tier in tiers], list(_hops(problem, tier_of))
+    hops = list(_hops(problem, tier_of))
     if asked.kind == "period":
+        computing = [_computing_s(problem, tier_of, tier) for tier in tiers]
         return max([*computing, *(8 * share * sent / link.up_bits_per_s for link, share, sent in hops)])
-    return sum(computing) + sum(share * trip_s(problem, link, sent) for link, share, sent in hops)
+    busy = sum(_busy_s(problem, tier_of, tier) for tier in tiers)
+    return busy + sum(share * trip_s(problem, link, sent) for link, share, sent in hops)
 
 
 def memory_bytes(problem: Problem, tier_of: Mapping[str, int]) -> list[int]:
-    """Parameters, activations and heads of every tier."""
+    """Parameters, activations, heads and runtime of every tier."""
     needed = [each.total_bytes for each in memory(problem, tier_of)]
     for point in problem.exits:
         needed[exit_tier(problem, tier_of, point)] += point.head_bytes
@@ -100,9 +104,10 @@ def size_on_offer(tier: Tier, price: ServerlessPrice, needed_bytes: float) -> tu
     found = price.smallest(needed_bytes)
     if found is None:
         most = max((held for held, _ in price.sizes), default=0)
+        of_it = f" ({size(tier.runtime_bytes)} of it the runtime)" if tier.runtime_bytes else ""
         raise InfeasiblePlan(
-            f"tier '{tier.name}' needs {size(needed_bytes)}, {price.title} offers at most {size(most)}: choose another "
-            "price or move layers to another tier"
+            f"tier '{tier.name}' needs {size(needed_bytes)}{of_it}, {price.title} offers at most {size(most)}: choose "
+            "another price or move layers to another tier"
         )
     return found
 
@@ -127,9 +132,23 @@ def _computing_s(problem: Problem, tier_of: Mapping[str, int], tier: int) -> flo
     return spent
 
 
+def _busy_s(problem: Problem, tier_of: Mapping[str, int], tier: int) -> float:
+    """Expected seconds that a tier works for a sample, and starts to."""
+    arriving = _arriving(problem, tier_of, tier)
+    return arriving * problem.tiers[tier].start_s + _computing_s(problem, tier_of, tier)
+
+
+def _arriving(problem: Problem, tier_of: Mapping[str, int], tier: int) -> float:
+    """Of all samples, those that come to a tier's part: that go on past the last exit before its first layer."""
+    for position, layer in enumerate(problem.graph.layers):
+        if tier_of[layer.name] == tier:
+            return going_on(problem.exits, position)
+    return 0.0
+
+
 def _energy_j(problem: Problem, tier_of: Mapping[str, int], tier: int) -> float:
-    computing = _computing_s(problem, tier_of, tier)
-    spent = computing * power_w(problem.tiers[tier]) if computing else 0.0
+    busy = _busy_s(problem, tier_of, tier)
+    spent = busy * power_w(problem.tiers[tier]) if busy else 0.0
     if tier < len(problem.links):
         link, share, sent = list(_hops(problem, tier_of))[tier]
         spent += share * sent * joules_per_byte(link) if sent else 0.0
@@ -149,7 +168,7 @@ def _money_usd(problem: Problem, tier_of: Mapping[str, int], tier: int) -> float
     if not held:
         return egress
     rate = where.price.usd_per_s(*size_on_offer(where, where.price, memory_bytes(problem, tier_of)[tier]))
-    arriving, spent = going_on(problem.exits, held[0]), 0.0
+    arriving, spent = _arriving(problem, tier_of, tier), where.start_s
     total = egress + arriving * where.price.usd_per_request
     remaining, start = arriving, 0
     own = [point for point in problem.exits if exit_tier(problem, tier_of, point) == tier]

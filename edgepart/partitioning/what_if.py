@@ -10,14 +10,14 @@ Three methods; the result says which was used.
 - ``samples``: neither holds (period, money, a limit on latency while a bandwidth varies). The best plan at evenly
   spaced values; what lies between two values is not known.
 
-"Exactly" is within the solver's own gap, which is stated.
+"Exactly" is within the solver's own gap, which is stated. Where the tiers are joined in more than one way, the best
+over all routes is asked for at every value: the envelope is that of the lines of all of them.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,9 +30,9 @@ from edgepart.partitioning.minimum_cut import MinimumCut
 from edgepart.partitioning.parameter import Parameter, parameter
 from edgepart.partitioning.parametric import SAME, Line, lower_envelope
 from edgepart.partitioning.placement_cost import crossing
-from edgepart.partitioning.problem import Partitioner, Placement, Problem
+from edgepart.partitioning.problem import Partitioner, Problem
 from edgepart.partitioning.quantities import quantity
-from edgepart.partitioning.values import value
+from edgepart.partitioning.routes import Chosen, Route, best
 
 Method = Literal["parametric", "steps", "samples"]
 #: values at which the best plan is looked for where it cannot be found for all of them
@@ -53,10 +53,14 @@ class Sent(Record):
 
 
 class Candidate(Record):
-    """A plan that is best somewhere: ``tier_of`` maps every layer to the index of its tier."""
+    """A plan that is best somewhere: ``tier_of`` maps every layer to the index of its tier.
+
+    ``route`` are the tiers that samples come to, where there is more than one way up; empty: all.
+    """
 
     tier_of: dict[str, int]
     sends: tuple[Sent, ...]
+    route: tuple[str, ...] = ()
 
 
 class Piece(Record):
@@ -144,8 +148,9 @@ def what_if(
 
 def is_parametric(problem: Problem, varied: Parameter) -> bool:
     """Whether the objective is linear in the coordinate, and the same placements are allowed everywhere."""
-    objective = quantity(problem.objective, problem.tier_names)
-    limited = [quantity(name, problem.tier_names) for name in all_limits(problem)]
+    names, hops = problem.tier_names, problem.hops
+    objective = quantity(problem.objective, names, hops)
+    limited = [quantity(name, names, hops) for name in all_limits(problem)]
     fixed = all(varied.dependence(each.kind) == "none" for each in limited)
     return fixed and varied.dependence(objective.kind) != "other"
 
@@ -163,32 +168,40 @@ class Search:
         self.solved = 0
         self.gap: float | None = 0.0
 
-    def solve(self, at: float, problem: Problem | None = None) -> Placement:
-        """The best placement at a value of the parameter, of another problem if one is given.
+    def solve(self, at: float) -> Chosen:
+        """The best placement at a value of the parameter.
+
+        Raises:
+            InfeasiblePlan: there is none.
+        """
+        return self.place(self.varied.applied(self.problem, at))
+
+    def place(self, problem: Problem) -> Chosen:
+        """The best placement of a problem with these tiers, over all routes.
 
         Raises:
             InfeasiblePlan: there is none.
         """
         self.solved += 1
-        found = self.solver.solve(self.varied.applied(problem or self.problem, at))
-        gap = found.proof.gap
+        found = best(problem, self.solver)
+        gap = found.placement.proof.gap
         self.gap = None if gap is None or self.gap is None else max(gap, self.gap)
-        return found
+        return found.chosen
 
-    def value(self, tier_of: Mapping[str, int], at: float) -> float:
+    def value(self, chosen: Chosen, at: float) -> float:
         """The objective of a placement at a value of the parameter."""
-        return value(self.varied.applied(self.problem, at), tier_of, self.problem.objective)
+        return chosen.value(self.varied.applied(self.problem, at), self.problem.objective)
 
-    def line(self, tier_of: Mapping[str, int]) -> Line[Mapping[str, int]]:
+    def line(self, chosen: Chosen) -> Line[Chosen]:
         """The objective of a placement over the coordinate of the parameter, where it is linear in it."""
         low, high = sorted((self.varied.coordinate(self.varied.low), self.varied.coordinate(self.varied.high)))
-        first, last = (self.value(tier_of, self.varied.value_of(x)) for x in (low, high))
-        return Line(low, high, first, last, tier_of)
+        first, last = (self.value(chosen, self.varied.value_of(x)) for x in (low, high))
+        return Line(low, high, first, last, chosen)
 
-    def envelope(self) -> list[tuple[float, Line[Mapping[str, int]]]]:
+    def envelope(self) -> list[tuple[float, Line[Chosen]]]:
         """The best placements over the coordinate: where each starts to be best, and its line."""
         low, high = sorted((self.varied.coordinate(self.varied.low), self.varied.coordinate(self.varied.high)))
-        return lower_envelope(lambda x: self.line(self.solve(self.varied.value_of(x)).tier_of), low, high)
+        return lower_envelope(lambda x: self.line(self.solve(self.varied.value_of(x))), low, high)
 
 
 @dataclass
@@ -197,7 +210,7 @@ class _Draft:
 
     start: float
     stop: float
-    tier_of: Mapping[str, int] | None = None
+    chosen: Chosen | None = None
     at_start: float | None = None
     at_stop: float | None = None
     why: str = ""
@@ -221,17 +234,17 @@ def _steps(search: Search) -> WhatIf:
     while search.solved < MOST_STEPS:
         stop = drafts[-1].start if drafts else varied.high
         try:
-            tier_of = search.solve(limit).tier_of
+            chosen = search.solve(limit)
         except InfeasiblePlan as error:
             if not drafts:
                 raise
             drafts.append(_Draft(varied.low, stop, why=str(error)))
             break
-        used, reached = value(search.problem, tier_of, varied.limited), search.value(tier_of, limit)
+        used, reached = chosen.value(search.problem, varied.limited), search.value(chosen, limit)
         if drafts and reached <= (drafts[-1].at_start or 0.0) * (1 + SAME):
             # as good with less: the plan above was no step of its own
             stop = drafts.pop().stop
-        drafts.append(_Draft(max(used, varied.low), stop, tier_of, reached, reached))
+        drafts.append(_Draft(max(used, varied.low), stop, chosen, reached, reached))
         limit = _below(used, varied.unit)
         if limit < varied.low:
             drafts[-1].start = varied.low
@@ -253,7 +266,7 @@ def _samples(search: Search, count: int) -> WhatIf:
     spaced = np.geomspace if varied.inverse else np.linspace
     for at in [varied.low, *spaced(varied.low, varied.high, count)[1:-1].tolist(), varied.high]:
         now = _at(search, at)
-        if drafts and drafts[-1].tier_of == now.tier_of:
+        if drafts and drafts[-1].chosen == now.chosen:
             drafts[-1].stop, drafts[-1].at_stop = now.stop, now.at_stop
         else:
             drafts.append(now)
@@ -261,31 +274,30 @@ def _samples(search: Search, count: int) -> WhatIf:
         f"'{search.problem.objective}' or what it is limited by is not linear in {varied.name}: the best plan was "
         f"looked for at {count} values, and where it changes lies between two of them"
     )
-    if all(draft.tier_of is None for draft in drafts):
+    if all(draft.chosen is None for draft in drafts):
         raise InfeasiblePlan(drafts[-1].why)
     return _result(search, "samples", drafts, note)
 
 
 def _at(search: Search, at: float) -> _Draft:
     try:
-        tier_of = search.solve(at).tier_of
+        chosen = search.solve(at)
     except InfeasiblePlan as error:
         return _Draft(at, at, why=str(error))
-    reached = search.value(tier_of, at)
-    return _Draft(at, at, tier_of, reached, reached)
+    reached = search.value(chosen, at)
+    return _Draft(at, at, chosen, reached, reached)
 
 
 def _result(search: Search, method: Method, drafts: list[_Draft], note: str = "") -> WhatIf:
     problem, varied = search.problem, search.varied
-    plans: list[dict[str, int]] = []
+    plans: list[Chosen] = []
     pieces = []
     for draft in drafts:
         plan = None
-        if draft.tier_of is not None:
-            tier_of = dict(draft.tier_of)
-            if tier_of not in plans:
-                plans.append(tier_of)
-            plan = plans.index(tier_of)
+        if draft.chosen is not None:
+            if draft.chosen not in plans:
+                plans.append(draft.chosen)
+            plan = plans.index(draft.chosen)
         pieces.append(
             Piece(
                 start=draft.start,
@@ -303,22 +315,24 @@ def _result(search: Search, method: Method, drafts: list[_Draft], note: str = ""
         low=varied.low,
         high=varied.high,
         objective=problem.objective,
-        objective_unit=quantity(problem.objective, problem.tier_names).unit,
+        objective_unit=quantity(problem.objective, problem.tier_names, problem.hops).unit,
         tiers=problem.tier_names,
         estimated=is_estimated(problem),
         method=method,
         pieces=tuple(pieces),
-        plans=tuple(candidate(problem, tier_of) for tier_of in plans),
+        plans=tuple(candidate(problem, chosen) for chosen in plans),
         gap=search.gap,
         solved=search.solved,
         note=note,
     )
 
 
-def candidate(problem: Problem, tier_of: Mapping[str, int]) -> Candidate:
-    """A placement with what it sends over every link."""
-    sends = []
-    for (lower, upper), names in zip(itertools.pairwise(problem.tier_names), crossing(problem, tier_of), strict=True):
+def candidate(problem: Problem, chosen: Chosen) -> Candidate:
+    """A placement with what it sends over every link of its route."""
+    route, sends = Route(problem, chosen.tiers), []
+    crossed = crossing(route.problem, chosen.on_route)
+    for (lower, upper), names in zip(itertools.pairwise(route.names), crossed, strict=True):
         sent = sum(problem.graph.tensor(name).bytes for name in names)
         sends.append(Sent(lower=lower, upper=upper, tensors=names, bytes=sent))
-    return Candidate(tier_of=dict(tier_of), sends=tuple(sends))
+    names = () if problem.joined is None else route.names
+    return Candidate(tier_of=dict(chosen.tier_of), sends=tuple(sends), route=names)

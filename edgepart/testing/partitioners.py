@@ -104,12 +104,14 @@ def random_problem(seed: int, deployment: Deployment = "split", constrained: boo
             device=example_device(name),
             latency_s={layer.name: float(random.integers(0, slowest)) for layer in graph.layers},
             memory_limit_bytes=int(random.integers(whole // 4, whole)) if constrained else None,
+            runtime_bytes=int(random.integers(0, whole // 8, endpoint=True)) if constrained else 0,
         )
         for name, slowest in zip(NAMES[:count], (20, 10, 4)[:count], strict=True)
     )
     links = tuple(example_link(float(random.choice([4.0, 8.0, 80.0])), float(random.integers(0, 5))) for _ in tiers[1:])
     layer = graph.layers[random.integers(len(graph.layers))].name
     pins = {layer: tiers[random.integers(count)].name} if constrained and random.random() < 0.6 else {}
+    tiers = tuple(replace(tier, start_s=float(random.choice([0.0, 0.0, 1.0, 4.0]))) for tier in tiers)
     return Problem(graph, tiers, links, deployment, pins)
 
 
@@ -152,5 +154,8 @@ def _solve(partitioner: Partitioner, problem: Problem) -> Placement | None:
 
 def _describe(problem: Problem) -> str:
     layers = [(layer.name, layer.inputs) for layer in problem.graph.layers]
-    tiers = [(tier.name, dict(tier.latency_s), tier.memory_limit_bytes) for tier in problem.tiers]
+    tiers = [
+        (tier.name, dict(tier.latency_s), tier.start_s, tier.memory_limit_bytes, tier.runtime_bytes)
+        for tier in problem.tiers
+    ]
     return f"layers {layers}, tiers {tiers}, pins {dict(problem.pins)}"

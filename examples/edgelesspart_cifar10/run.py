@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from figures import draw
-from measure import THRESHOLDS, cloud_only, sweep_thresholds
+from measure import RUNTIME_MEMORY, THRESHOLDS, cloud_only, sweep_thresholds
 
 import edgepart
 from edgepart.errors import EdgepartError
@@ -109,7 +109,9 @@ def experiment(name: str, scale: Scale, data: Data, arguments: argparse.Namespac
         folder = work / f"{name}_{rule}"
         folder.mkdir(exist_ok=True)
         print(f"\n{network.title}: split at 70 % of its memory, {rule} exits", flush=True)
-        plan = edgepart.partition(profile, TIERS, LINKS, method="memory-share", exits=rule)
+        plan = edgepart.partition(
+            profile, TIERS, LINKS, method="memory-share", exits=rule, runtime_memory=RUNTIME_MEMORY
+        )
         plan.save(folder / "plan.json")
         bundle = edgepart.build(
             str(file),

@@ -32,6 +32,8 @@ PREPROCESSING = os.path.relpath(Path(__file__).with_name("preprocessing.yaml"))
 CALIBRATION = 300
 #: for lack of which the Raspberry Pi would run it all: there would be nothing to split
 LIMITS = {"mobile.memory": "11MB", "edge.memory": "6MB"}
+#: these are limits of the network's own memory: ONNX Runtime, some 90 MB on either tier, is left out
+RUNTIME_MEMORY = ("mobile=0B", "edge=0B")
 #: sums and bottlenecks, which are narrow; the layers inside a block have six times as many channels
 EXITS = ("/Add", "/Conv_20", "/Add_6", "/Conv_41", "/Add_9")
 PRECISIONS = ("float32", "int8")
@@ -49,6 +51,7 @@ def main() -> None:
     tiers = ["--tier", "mobile=raspberry-pi-4", "--tier", "edge=jetson-orin-nano", "--tier", "cloud=cloud-gpu"]
     links = ["--link", "mobile:edge=wifi", "--link", "edge:cloud=4g"]
     limits = [word for limit in LIMITS.items() for word in ("--limit", "=".join(limit))]
+    limits += [word for tier in RUNTIME_MEMORY for word in ("--runtime-memory", tier)]
     exits = [word for layer in EXITS for word in ("--exit-after", layer)]
     edgepart("partition", work / "profile.json", *tiers, *links, *limits, *exits, "-o", work / "plan.json")
     data = ["--data", work / "train.npz", "--validation", work / "calibration.npz"]

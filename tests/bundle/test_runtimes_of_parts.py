@@ -7,17 +7,22 @@ import pytest
 from small_networks import CLASSES, EXAMPLE, captured, contents, image_plan, images, network
 
 from edgepart.bundle import build, open_bundle
+from edgepart.bundle.targets import planned_runtimes
 from edgepart.errors import ExportError, MissingExtra, UnknownName
-from edgepart.frameworks import runtimes
+from edgepart.frameworks import framework_of, runtimes
 from edgepart.frameworks.runtimes import runtime
 from edgepart.training import TrainingSettings
 
 SETTINGS = TrainingSettings.for_mode("heads", epochs=2)
 
 
-def made(folder, **options):
+def made(folder, planned=None, **options):
+    """``planned``: tier → runtime that the plan was made for."""
     model = network()
     plan = image_plan(captured(model))
+    known = planned or {}
+    tiers = tuple(tier.model_copy(update={"runtime": known.get(tier.name)}) for tier in plan.tiers)
+    plan = plan.model_copy(update={"tiers": tiers})
     return build(
         model,
         plan,
@@ -145,3 +150,20 @@ def test_training_is_kept_when_a_runtime_cannot_hold_a_part(tmp_path, monkeypatc
     assert any("going on with the unfinished build" in text for text in said)
     np.testing.assert_array_equal(bundle.validation.logits, made(tmp_path / "fresh").validation.logits)
     assert contents(tmp_path / "out").keys() == contents(tmp_path / "fresh").keys()
+
+
+def test_a_part_is_written_for_what_it_was_planned_for_unless_something_else_is_asked_for():
+    plan = image_plan(captured(network()))
+    names = {"mobile": "onnxruntime", "edge": "tensorflow", "cloud": "a plug-in that is gone"}
+    tiers = tuple(tier.model_copy(update={"runtime": names[tier.name]}) for tier in plan.tiers)
+    # TensorFlow cannot run parts of a torch network
+    assert planned_runtimes(framework_of(network()), plan.model_copy(update={"tiers": tiers})) == {
+        "mobile": "onnxruntime"
+    }
+    assert planned_runtimes(framework_of(network()), plan) == {}
+
+
+@pytest.mark.parametrize(("asked", "expected"), [({}, "onnxruntime"), ({"mobile": "torch"}, "torch")])
+def test_build_takes_the_plans_runtime(tmp_path, asked, expected):
+    bundle = made(tmp_path / "out", planned={"mobile": "onnxruntime"}, runtimes=asked)
+    assert [part.manifest.runtime for part in bundle.parts.values()] == [expected, "torch", "torch"]

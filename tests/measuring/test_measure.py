@@ -9,10 +9,14 @@ import psutil
 import pytest
 from fake_bundle import LINK, SENT_BYTES, SLEEPS, TIERS, installed, plan, profile, write_bundle
 
+from edgepart.bundle import open_bundle
 from edgepart.data import Dataset
 from edgepart.errors import EdgepartError, MeasurementError, PlanError, UnknownName
+from edgepart.hardware import Measurement
 from edgepart.measuring import Measured, measure_bundle, processes
 from edgepart.measuring.measured import Comparison
+from edgepart.measuring.prediction import predict
+from edgepart.measuring.thresholds import plan_thresholds
 from edgepart.testing.hardware import example_device, example_link
 
 #: that sleeping, sockets and a busy machine may add to what is predicted, in relation to it and in seconds
@@ -105,6 +109,27 @@ def test_samples_leave_where_they_are_sure(tmp_path):
     assert [(x.name, x.samples) for x in late.exits] == [("early", 0), ("final", 2)]
 
 
+def test_every_exit_of_a_measurement_may_have_a_threshold_of_its_own(tmp_path):
+    path = bundle(tmp_path, "nested", certain=0.7)
+    names = [point.name for point in open_bundle(path).plan.exits]
+    found = measure_bundle(path, runs=2, threshold=dict(zip(names, (0.8, 0.6), strict=True)))
+    assert [x.samples for x in found.exits] == [0, 2, 0]
+    assert found.threshold == dict(zip(names, (0.8, 0.6), strict=True))
+    with pytest.raises(MeasurementError, match="give one for each"):
+        measure_bundle(path, runs=2, threshold={names[0]: 0.8})
+
+
+def test_the_thresholds_of_the_plan(tmp_path):
+    planned = plan()
+    exits = tuple(point.model_copy(update={"threshold": 0.25}) for point in planned.exits)
+    chosen = planned.model_copy(update={"exits": exits, "strategy": "confidence"})
+    assert plan_thresholds(chosen) == {"early": 0.25}
+    with pytest.raises(MeasurementError, match="has no thresholds"):
+        plan_thresholds(planned)
+    with pytest.raises(MeasurementError, match="those of the strategy 'entropy'"):
+        plan_thresholds(chosen.model_copy(update={"strategy": "entropy"}))
+
+
 def test_nested_every_part_is_run_alone_and_the_whole_path_goes_straight_to_the_top(tmp_path):
     path = bundle(tmp_path, "nested", certain=0.7)
     found = measure_bundle(path, runs=3, shaped=True)
@@ -136,6 +161,36 @@ def test_a_profile_of_this_machine_counts_before_the_plan(tmp_path):
     assert "mobile runs on sleepy and is predicted for other: give a --profile of other" not in other.remarks
     assert "mobile runs on sleepy and is predicted for other: give a --profile of sleepy" in other.remarks
     assert "mobile runs with 2 threads and is predicted for 1" in other.remarks
+
+
+def test_a_plan_that_predicts_parts_is_taken_at_that(tmp_path):
+    planned = plan()
+    known = {"runtime": "sleepy", "wake_up_s": 0.001}
+    tiers = [tier.model_copy(update={"part_s": 2 * tier.compute_s, **known}) for tier in planned.tiers]
+    exits = [point.model_copy(update={"part_s": 1.5 * point.compute_s}) for point in planned.exits]
+    knowing = planned.model_copy(update={"tiers": tuple(tiers), "exits": tuple(exits)})
+    made = open_bundle(write_bundle(tmp_path / "bundle", knowing))
+    # a profile of another runtime says less of these parts than the plan does
+    for profiles in ([], [profile(3.0, runtime="other")]):
+        found, remarks = predict(made, profiles, 1)
+        assert [found[tier].basis for tier in TIERS.values()] == ["plan"] * 3
+        factors = [1.5, 2, 2]  # the first part ends at its exit
+        assert [found[tier].compute_s for tier in TIERS.values()] == pytest.approx(
+            [factor * seconds for factor, seconds in zip(factors, SLEEPS.values(), strict=True)]
+        )
+        assert [found[tier].compute_s - found[tier].alone_s for tier in TIERS.values()] == pytest.approx([0.001] * 3)
+        assert remarks == []
+    found, _ = predict(made, [profile(3.0)], 1)
+    assert [found[tier].compute_s for tier in TIERS.values()] == pytest.approx([3 * x for x in SLEEPS.values()])
+
+
+def test_a_part_wakes_up_in_a_chain_and_not_where_it_runs_over_and_over(tmp_path):
+    woken = profile(1.0).model_copy(update={"wake_up": Measurement(median_s=0.5, spread_s=0.0, runs=3)})
+    found, _ = predict(open_bundle(bundle(tmp_path)), [woken], 1)
+    for tier, seconds in zip(TIERS.values(), SLEEPS.values(), strict=True):
+        assert found[tier].compute_s == pytest.approx(seconds + 0.5)
+        assert found[tier].alone_s == pytest.approx(seconds)
+        assert found[tier].stage_s[0] >= 0.5
 
 
 class Rows:
@@ -203,7 +258,7 @@ def test_a_sample_that_never_comes_back_is_given_up(tmp_path):
     with processes.Processes(tiers, [sample], split=True, threads=1, timeout_s=3) as running:
         start = time.monotonic()
         with pytest.raises(MeasurementError, match="says nothing for 3 s"):
-            running.run(0, {"run": list(TIERS.values()), "answer": "cloud", "threshold": None})
+            running.run(0, {"run": list(TIERS.values()), "answer": "cloud", "thresholds": None})
         assert time.monotonic() - start < 30
     assert children() == []
 

@@ -79,7 +79,7 @@ def tight_problem(seed: int, most_layers: int = 6, chain: bool = False) -> Probl
     """Costs, exits, prices and rules of all kinds, and limits that mostly bind: what hypothesis, drawn to small and
     simple problems, seldom makes.
     """
-    random = Random(seed)
+    random, runtimes, starts = Random(seed), Random(-seed - 1), Random(f"starts {seed}")
     graph, count = _random_graph(random, random.randint(2, most_layers), chain), random.choice([2, 3, 3])
     names = [layer.name for layer in graph.layers]
     tiers = tuple(
@@ -88,6 +88,8 @@ def tight_problem(seed: int, most_layers: int = 6, chain: bool = False) -> Probl
             example_device(power_w=random.choice([0.5, 1.0, 4.0])),
             {layer: float(random.randint(1, most)) for layer in names},
             price=_random_price(random) if random.random() < 0.7 else None,
+            runtime_bytes=runtimes.choice([0, 0, 3, 12]),
+            start_s=starts.choice([0.0, 0.25, 2.0, 6.0]),
         )
         for name, most in zip(NAMES[:count], (20, 10, 5), strict=False)
     )
@@ -210,6 +212,8 @@ def chain_problems(draw: st.DrawFn, most_layers: int = 8, tiers: tuple[int, ...]
             name,
             example_device(power_w=draw(st.sampled_from([0.5, 2.0]))),
             {layer: float(draw(st.integers(0, most))) for layer in names},
+            runtime_bytes=draw(st.sampled_from([0, 0, 3, 12])),
+            start_s=draw(st.sampled_from([0.0, 0.0, 0.5, 4.0])),
         )
         for name, most in zip(NAMES[:count], (20, 10, 4, 4), strict=False)
     )

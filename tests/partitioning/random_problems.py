@@ -23,7 +23,7 @@ def problems(
     odd: bool = True,
     tiers: tuple[int, ...] = (2, 2, 3, 3),
 ) -> Problem:
-    """Two or three tiers, small whole numbers (so that ties occur), maybe pins and memory limits."""
+    """Two or three tiers, small whole numbers (so that ties occur), maybe runtimes' memory, pins and memory limits."""
     graph = draw(graphs(most_layers, odd))
     count = draw(st.sampled_from(tiers))
     whole = sum(graph.parameters.values()) + sum(tensor.bytes for tensor in graph.tensors)
@@ -36,6 +36,8 @@ def problems(
             device=example_device(),
             latency_s={layer.name: float(draw(st.integers(*ranges[index]))) for layer in graph.layers},
             memory_limit_bytes=draw(some),
+            start_s=float(draw(st.sampled_from([0, 0, 1, 3, 10]))),
+            runtime_bytes=draw(st.sampled_from([0, 0, 1, 6, 20])),
         )
         for index in range(count)
     )
@@ -109,6 +111,7 @@ def without_limits(problem: Problem) -> Problem:
 def slow_latency_s(problem: Problem, tier_of: TierOf) -> float:
     """Latency of a split placement straight from the definition: walk over tiers and links one by one."""
     total = sum(problem.tiers[tier].latency_s[layer] for layer, tier in tier_of.items())
+    total += sum(problem.tiers[tier].start_s for tier in set(tier_of.values()))
     for hop, link in enumerate(problem.links):
         sent = 0
         for tensor in problem.graph.tensors:
@@ -147,4 +150,5 @@ def slow_memory_bytes(problem: Problem, tier_of: TierOf, tier: int) -> int:
         todo.remove(layer.name)
         present = {name for name in {*present, *layer.outputs} if needed(name, todo)}
         peak = max(peak, sum(graph.tensor(name).bytes for name in present))
-    return sum(graph.parameters[name] for name in names) + peak
+    runtime = problem.tiers[tier].runtime_bytes if own else 0
+    return sum(graph.parameters[name] for name in names) + peak + runtime

@@ -106,7 +106,11 @@ def networkx_optimum_s(problem: Problem) -> float:
     flow = networkx.DiGraph()
     flow.add_nodes_from(["here", "there", "trip"])
     flow.add_edge("here", "trip", capacity=link.round_trip_s)
+    flow.add_edge("here", "any there", capacity=upper.start_s)
+    flow.add_edge("any here", "there", capacity=lower.start_s)
     for layer in problem.graph.layers:
+        flow.add_edge("any there", layer.name)
+        flow.add_edge(layer.name, "any here")
         flow.add_edge("here", layer.name, capacity=upper.latency_s[layer.name])
         flow.add_edge(layer.name, "there", capacity=lower.latency_s[layer.name])
         flow.add_edge("trip", layer.name)
@@ -149,8 +153,8 @@ def test_names_do_not_matter(problem: Problem) -> None:
         tensor["producer"] = renamed.get(tensor["producer"])
         tensor["consumers"] = [renamed[name] for name in tensor["consumers"]]
     tiers = tuple(
-        Tier(t.name, t.device, {renamed[k]: v for k, v in t.latency_s.items()}, t.estimated, t.memory_limit_bytes)
-        for t in problem.tiers
+        replace(tier, latency_s={renamed[name]: seconds for name, seconds in tier.latency_s.items()})
+        for tier in problem.tiers
     )
     pins = {renamed[name]: tier for name, tier in problem.pins.items()}
     other = Problem(Graph.model_validate(text), tiers, problem.links, pins=pins)
@@ -168,6 +172,13 @@ def optimum_s(problem: Problem) -> float:
 @given(problems(pins=False))
 def test_limits_never_lower_the_optimum(problem: Problem) -> None:
     assert optimum_s(problem) >= optimum_s(without_limits(problem)) * (1 - 1e-6)
+
+
+@settings(max_examples=60, suppress_health_check=slowly)
+@given(problems(pins=False), st.data())
+def test_a_smaller_runtime_never_hurts(problem: Problem, data: st.DataObject) -> None:
+    smaller = (replace(t, runtime_bytes=data.draw(st.integers(0, t.runtime_bytes))) for t in problem.tiers)
+    assert optimum_s(replace(problem, tiers=tuple(smaller))) <= optimum_s(problem) * (1 + 1e-6) + 1e-6
 
 
 def chain(latencies: list[list[float]], sizes: list[int], **settings: object) -> Problem:
