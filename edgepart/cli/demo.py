@@ -31,6 +31,8 @@ LIMITS = "--limit mobile.memory=150kB --limit edge.memory=500kB --pin stage1=mob
 RUNTIMES = "--runtime-memory mobile=0B --runtime-memory edge=0B"
 EXITS = "--exits linear --exits-per-part 2"
 HEADS = "--head mlp --epochs 40"
+#: a few of each kind: thresholds, routers, both, an accuracy that is promised, and yardsticks
+STRATEGIES = ("confidence", "entropy", "cartography", "combined", "controlled", "fixed-tier", "random", "oracle")
 #: more threads gain nothing on so small a network, and wait for each other on a busy machine
 THREADS = ["--threads", "1"]
 
@@ -80,12 +82,13 @@ def commands(folder: Path) -> list[list[str]]:
     model = file("model.py:network")
     placing = f"{TIERS} {LINKS} --objective latency {LIMITS} {RUNTIMES} {EXITS}".split()
     data = ["--data", file("train.npz"), "--validation", file("validation.npz"), "--profile", file("profile.json")]
+    asked = [word for name in STRATEGIES for word in ("--strategy", name)]
     return [
         ["python", file("model.py")],
         ["edgepart", "profile", model, "--device", "this", "-o", file("profile.json")],
         ["edgepart", "partition", file("profile.json"), *placing, "-o", file("plan.json")],
         ["edgepart", "build", model, file("plan.json"), *data, *HEADS.split(), *THREADS, "-o", file("bundle")],
-        ["edgepart", "evaluate", file("bundle"), "--data", file("test.npz"), *THREADS, "-o", file("report")],
+        ["edgepart", "evaluate", file("bundle"), "--data", file("test.npz"), *asked, *THREADS, "-o", file("report")],
     ]
 
 

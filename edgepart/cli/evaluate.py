@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--thresholds", metavar="T,T,…", help="Thresholds to try; by default .3 to .9 and finer ones to .001 and .999."
 )
+@click.option("--temperature", is_flag=True, help="Scale every exit's logits by a temperature learnt on validation.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Samples recorded at once."
 )
@@ -66,6 +67,7 @@ def command(
     cost: str,
     gamma: float | None,
     thresholds: str | None,
+    temperature: bool,
     batch_size: int,
     threads: int | None,
     output: Path,
@@ -104,6 +106,7 @@ def command(
         grid=_numbers(thresholds) if thresholds is not None else THRESHOLDS,
         batch_size=batch_size,
         threads=threads,
+        temperature=temperature,
         output=output,
         command=shlex.join(["edgepart", *sys.argv[1:]]),
         gamma=gamma,
@@ -123,6 +126,13 @@ def _print(report: Report) -> None:
     full = report.full_model
     title = f"full model: accuracy {percent(full.accuracy)}, {_cost(report, full.cost)} a sample\n\nif all left at"
     print_table(("exit", "tier", "accuracy", "cost"), rows, title)
+    if report.temperatures:
+        scaled = [
+            (one.exit, f"{one.temperature:.3g}", percent(one.error_before), percent(one.error_after))
+            for one in report.temperatures
+        ]
+        columns = ("exit", "temperature", "calibration error", "scaled")
+        print_table(columns, scaled, "\ntemperatures learnt on validation, calibration error on test")
     headers = ("strategy", "setting", "accuracy", "cost", "saved", *(f"on {tier.name}" for tier in report.plan.tiers))
     if report.planned is not None:
         planned = report.planned
@@ -145,6 +155,9 @@ def _print(report: Report) -> None:
             for entry in report.chosen(drop)
         ]
         print_table(headers, lines, f"\naccuracy drop of at most {100 * drop:g} % on validation; results on test")
+        for chosen in report.chosen(drop):
+            if chosen.promise is not None:
+                click.echo(f"  {chosen.name}: {chosen.promise.text}")
         for entry in report.unreached:
             if entry.allowed_drop == drop:
                 click.echo(f"  {entry.name}: no setting keeps that accuracy")

@@ -133,7 +133,7 @@ def refuse_others(context: click.Context, needless: Sequence[str], why: str) -> 
 
 #: what only --measure reads, and what it does not
 MEASURING = ("runs", "shaped", "links", "pin_cores", "profiles")
-REPLAYING = ("trace", "strategies", "cost", "gamma", "batch_size")
+REPLAYING = ("trace", "strategies", "cost", "gamma", "temperature", "batch_size")
 #: in place of a threshold: those that the plan was chosen with
 PLANNED = "plan"
 

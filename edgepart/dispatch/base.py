@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.dispatch.trace import Trace
+
+#: what is promised, from the loosest to the strictest; each is at least as large as the one before
+Risk = Literal["drop", "losses", "disagreement"]
 
 #: (T, K): cost of a sample that enters at tier t and leaves at exit k; infinite where k lies below t
 CostTable = NDArray[np.float64]
@@ -25,21 +28,36 @@ class Decisions:
 
 @dataclass
 class State:
-    """What a policy may look at besides the sample: queue levels and link estimates, by tier name."""
+    """What a policy may look at besides what the exit says of the sample.
+
+    Attributes:
+        queue, link_s: queue levels and link estimates, by tier name
+        earlier: (M, C) probabilities at the exits that this sample has met before, in order
+    """
 
     queue: dict[str, int] = field(default_factory=dict)
     link_s: dict[str, float] = field(default_factory=dict)
+    earlier: Sequence[NDArray[np.float64]] = ()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a sample, told to adaptive policies afterwards."""
+    """What became of a sample, told to adaptive policies afterwards.
+
+    Attributes:
+        embedding: (D,)
+        entry, exit: tier it entered at and exit it left at
+        probabilities: (C,) at that exit
+        cost: in the unit of the cost model; nan where it is not known
+        earlier: (M, C) probabilities at the exits that it passed before, in order
+    """
 
     embedding: NDArray[np.float32]
     entry: int
     exit: int
     probabilities: NDArray[np.float64]
     cost: float
+    earlier: Sequence[NDArray[np.float64]] = ()
 
 
 class Policy(Protocol):
@@ -81,6 +99,21 @@ class Setting:
         return dict(self.values)[name]
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What a setting was calibrated to keep on new samples that are drawn like the calibration samples.
+
+    Attributes:
+        risk: what is held down (:func:`edgepart.dispatch.risk.loss_table`)
+        epsilon: at most so much of it, a share of 1
+        delta: probability that the calibration samples mislead; None where ``epsilon`` holds in the mean over them only
+    """
+
+    risk: Risk
+    epsilon: float
+    delta: float | None
+
+
 class Strategy(Protocol):
     """A dispatch strategy (entry-point group ``edgepart.strategies``).
 
@@ -105,3 +138,15 @@ class Strategy(Protocol):
     def policy(self, setting: Setting) -> Policy:
         """A fresh policy for one setting."""
         ...
+
+    def rehearse(self, setting: Setting, validation: Trace) -> Decisions:
+        """What a setting decides about the trace of the last :meth:`fit`; settings are chosen by how well it does.
+
+        A strategy that learns much of each validation sample looks better on it than on new ones. It overrides this
+        to decide about each sample as if it had not learnt from it (as ``router`` does).
+        """
+        return self.policy(setting).decide(validation)
+
+    def promise(self, setting: Setting) -> Promise | None:
+        """What may be promised of a setting; None for those that were only tried."""
+        return None

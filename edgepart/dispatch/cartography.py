@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from edgepart.dispatch.base import CostTable, Decisions, Outcome, Policy, Setting, Strategy
 from edgepart.dispatch.data_map import DataMap
+from edgepart.dispatch.drift import Drift, PageHinkley, detector
+from edgepart.dispatch.embedding_space import Scaling, require_embeddings
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.pools import POOLS, Router, nearest, pools
 from edgepart.dispatch.routed import RoutedPolicy
 from edgepart.dispatch.trace import Floats, Trace
-from edgepart.errors import DispatchError
 
 #: the paper's grid (section V-D)
 ALPHAS = (0.55, 0.6, 0.65, 0.7, 0.8)
@@ -61,19 +62,19 @@ class Cartography(Strategy):
             tiers that the nearest centroid sends the validation samples to, which is what happens at run time.
             Every setting tells both rewards.
         grid: ``paper`` (S_α × S_β of section V-D) or ``quantile`` (of the confidences and the variances)
-        embedding: ``none`` (as recorded) or ``standardised`` (each dimension to mean 0, deviation 1 on validation)
+        embedding: ``none`` (as recorded), ``standardised`` (each dimension to mean 0, deviation 1 on validation) or
+            ``whitened`` (its principal directions to deviation 1)
         lambdas: weights of the cost in the reward, per unit of the cost model; one setting each. By default ten,
             from 0 to where the dearest tier's cost is worth 5 (a probability is worth at most 1).
     """
 
     name = "cartography"
-    _adaptive = False
 
     def __init__(
         self,
         objective: Literal["oracle", "routed"] = "oracle",
         grid: Literal["paper", "quantile"] = "paper",
-        embedding: Literal["none", "standardised"] = "none",
+        embedding: Scaling = "none",
         lambdas: tuple[float, ...] = (),
     ) -> None:
         self.objective = objective
@@ -87,14 +88,14 @@ class Cartography(Strategy):
         Raises:
             DispatchError: the trace holds no training dynamics or no embeddings.
         """
-        if not validation.embeddings.shape[1]:
-            raise DispatchError("the trace holds no router embeddings, which data cartography needs: record it again")
+        require_embeddings(validation, "data cartography")
         self._layout = layout = Layout.of(validation)
         self._tiers = pool_tiers(layout)
         leave = [layout.last_exit(tier) for tier in self._tiers]
         self.data_map = DataMap.of(validation, leave[0])
         self._embeddings = validation.embeddings
         self._confidence = validation.confidence[:, leave].astype(np.float64)
+        self._usual: list[float] = validation.confidence.mean(axis=0, dtype=np.float64).tolist()
         self._cost = np.array([costs[tier, index] for tier, index in zip(self._tiers, leave, strict=True)])
         self._settings = self._choose()
         self.warnings = self._empty_pools()
@@ -104,9 +105,7 @@ class Cartography(Strategy):
         return self._settings
 
     def policy(self, setting: Setting) -> Policy:
-        router = self.router(self.thresholds(setting))
-        kind = AdaptiveCentroidPolicy if self._adaptive else CentroidPolicy
-        return kind(self._layout, self._tiers, router)
+        return CentroidPolicy(self._layout, self._tiers, self.router(self.thresholds(setting)))
 
     @staticmethod
     def thresholds(setting: Setting) -> Thresholds:
@@ -115,7 +114,7 @@ class Cartography(Strategy):
 
     def router(self, thresholds: Thresholds) -> Router:
         """The centroids that the thresholds give on the validation trace."""
-        return Router.of(self._embeddings, pools(self.data_map, *thresholds), self.embedding == "standardised")
+        return Router.of(self._embeddings, pools(self.data_map, *thresholds), self.embedding)
 
     def candidates(self) -> list[Thresholds]:
         """The (α, β) to choose from."""
@@ -187,11 +186,37 @@ class AdaptiveCartography(Cartography):
     """Like ``cartography``, and each sample moves the centroid it was nearest to (DIMEC-DC, Algorithm 2).
 
     P ← (n·P + x) / (n + 1), n ← n + 1, where n starts as the size of the pool on validation. The order of the
-    samples matters. Options as for ``cartography``; (α, β) are chosen with the centroids standing still.
+    samples matters. (α, β) are chosen with the centroids standing still.
+
+    Options: as for ``cartography``, and
+        drift: ``none``, or ``page-hinkley`` to go back to the centroids of validation when the confidence of the
+            answers has changed (less its mean at their exit on validation, so that all tiers count alike)
+        drift_tolerance, drift_run_length: of the detector (:class:`edgepart.dispatch.drift.PageHinkley`)
     """
 
     name = "cartography-adaptive"
-    _adaptive = True
+
+    def __init__(
+        self,
+        objective: Literal["oracle", "routed"] = "oracle",
+        grid: Literal["paper", "quantile"] = "paper",
+        embedding: Scaling = "none",
+        lambdas: tuple[float, ...] = (),
+        drift: Drift = "none",
+        drift_tolerance: float = 0.05,
+        drift_run_length: float = 100_000,
+    ) -> None:
+        super().__init__(objective, grid, embedding, lambdas)
+        self.drift: Drift = drift
+        self.drift_tolerance = drift_tolerance
+        self.drift_run_length = drift_run_length
+        # refused here, before anything is recorded
+        detector(drift, drift_tolerance, drift_run_length)
+
+    def policy(self, setting: Setting) -> Policy:
+        watch = detector(self.drift, self.drift_tolerance, self.drift_run_length)
+        router = self.router(self.thresholds(setting))
+        return AdaptiveCentroidPolicy(self._layout, self._tiers, router, self._usual, watch)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -221,11 +246,25 @@ class CentroidPolicy(RoutedPolicy):
 
 
 class AdaptiveCentroidPolicy(CentroidPolicy):
-    """The tier of the nearest pool, whose centroid then moves towards the sample."""
+    """The tier of the nearest pool, whose centroid then moves towards the sample.
 
-    def __init__(self, layout: Layout, tiers: tuple[int, ...], router: Router) -> None:
-        self._sizes = router.sizes.copy()
+    Args:
+        usual: (K,) mean confidence at each exit, which the detector measures from
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        tiers: tuple[int, ...],
+        router: Router,
+        usual: Sequence[float],
+        watch: PageHinkley | None = None,
+    ) -> None:
+        self._start = router
+        self._sizes: list[float] = router.sizes.astype(np.float64).tolist()
         self._centroids = router.centroids.copy()
+        self._rows = list(self._centroids)
+        self._usual, self._detector = usual, watch
         # tiers() reads these very centroids, so it sees them move
         super().__init__(layout, tiers, replace(router, centroids=self._centroids))
 
@@ -233,17 +272,31 @@ class AdaptiveCentroidPolicy(CentroidPolicy):
         point = self._router.points(outcome.embedding[None])
         # Only pools of the tier entered: if centroids have moved meanwhile, the sample still counts for its own.
         candidates = np.where((self._pool_tiers == outcome.entry)[:, None], self._centroids, np.nan)
-        self._move(int(nearest(point, candidates)[0]), point[0])
+        self._learn(int(nearest(point, candidates)[0]), point[0], outcome.exit, float(outcome.probabilities.max()))
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)
-        pool = np.empty(len(trace), dtype=np.int64)
-        for sample, point in enumerate(self._router.points(trace.embeddings)):
-            pool[sample] = nearest(point[None], self._centroids)[0]
-            self._move(int(pool[sample]), point)
-        return self.leaving(self._pool_tiers[pool])
+        pool = []
+        left = self.leaving(self._pool_tiers).exit.tolist()
+        confidence = trace.probabilities.max(axis=-1)[:, left].astype(np.float64).tolist()
+        filled = np.flatnonzero(self._start.sizes).tolist()
+        apart = np.empty_like(self._centroids)
+        for point, answered in zip(self._router.points(trace.embeddings), confidence, strict=True):
+            # as nearest() does, without the calls of numpy that one point can do without
+            np.subtract(point, self._centroids, apart)
+            np.multiply(apart, apart, apart)
+            distance = np.add.reduce(apart, axis=1).tolist()
+            chosen = min(filled, key=distance.__getitem__)
+            pool.append(chosen)
+            self._learn(chosen, point, left[chosen], answered[chosen])
+        return self.leaving(self._pool_tiers[np.array(pool, dtype=np.int64)])
 
-    def _move(self, pool: int, point: NDArray[np.float64]) -> None:
-        size = self._sizes[pool]
-        self._centroids[pool] = (size * self._centroids[pool] + point) / (size + 1)
+    def _learn(self, pool: int, point: NDArray[np.float64], exit_index: int, confidence: float) -> None:
+        size, centroid = self._sizes[pool], self._rows[pool]
+        np.multiply(centroid, size, centroid)
+        np.add(centroid, point, centroid)
+        np.divide(centroid, size + 1, centroid)
         self._sizes[pool] = size + 1
+        if self._detector is not None and self._detector.update(confidence - self._usual[exit_index]):
+            self._centroids[:] = self._start.centroids
+            self._sizes[:] = self._start.sizes.astype(np.float64).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,10 @@ class Layout:
         """
         return next((other for other in self.answering_tiers if other >= tier), self.exit_tier[-1])
 
+    def first_exit(self, tier: int) -> int:
+        """The exit that a sample meets first that enters at ``tier``; the final one above all exits."""
+        return next((index for index, own in enumerate(self.exit_tier) if own >= tier), self.final)
+
     def last_exit(self, tier: int) -> int:
         """The exit at which a sample leaves that is routed to ``tier`` (which must have one)."""
         return max(index for index, own in enumerate(self.exit_tier) if own == tier)
@@ -84,13 +88,15 @@ def walk(policy: Policy, trace: Trace, costs: CostTable | None = None) -> Decisi
         tier = policy.admit(embedding, state)
         exit_index = _leave(policy, layout, tier, probabilities[sample], state)
         cost = float("nan") if costs is None else float(costs[tier, exit_index])
-        policy.observe(Outcome(embedding, tier, exit_index, probabilities[sample, exit_index], cost))
+        earlier = tuple(probabilities[sample, layout.first_exit(tier) : exit_index])
+        policy.observe(Outcome(embedding, tier, exit_index, probabilities[sample, exit_index], cost, earlier))
         entry[sample], left[sample] = tier, exit_index
     return Decisions(entry, left)
 
 
 def _leave(policy: Policy, layout: Layout, tier: int, probabilities: NDArray[np.float64], state: State) -> int:
-    for index, own in enumerate(layout.exit_tier[:-1]):
-        if own >= tier and policy.at_exit(index, probabilities[index], state):
+    first = layout.first_exit(tier)
+    for index in range(first, layout.final):
+        if policy.at_exit(index, probabilities[index], replace(state, earlier=tuple(probabilities[first:index]))):
             return index
     return layout.final

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.dispatch.data_map import DataMap
+from edgepart.dispatch.embedding_space import EmbeddingSpace, Scaling
 from edgepart.dispatch.trace import Floats
 
 POOLS = ("easy", "medium", "hard")
@@ -40,35 +41,27 @@ class Router:
     """Three pools in the space of embeddings.
 
     Attributes:
-        shift, scale: (D,) an embedding is first taken to (x - shift) / scale
-        centroids: (3, D) mean of each pool, NaN where it is empty
+        space: where distances are taken, of R dimensions
+        centroids: (3, R) mean of each pool, NaN where it is empty
         sizes: (3,) samples behind each mean
     """
 
-    shift: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    space: EmbeddingSpace
     centroids: NDArray[np.float64]
     sizes: NDArray[np.int64]
 
     @classmethod
-    def of(cls, embeddings: Floats, pool: NDArray[np.int64], standardise: bool) -> Router:
+    def of(cls, embeddings: Floats, pool: NDArray[np.int64], scaling: Scaling) -> Router:
         """The router that pools, (N,), of samples with embeddings (N, D) make."""
-        everything = embeddings.astype(np.float64)
-        shift, scale = np.zeros(everything.shape[1]), np.ones(everything.shape[1])
-        if standardise:
-            shift, deviation = everything.mean(axis=0), everything.std(axis=0)
-            scale = np.where(deviation > 0, deviation, 1.0)
-        points = (everything - shift) / scale
+        space = EmbeddingSpace.of(embeddings, scaling)
+        points = space.points(embeddings)
         members = [points[pool == index] for index in range(len(POOLS))]
         means = [part.mean(axis=0) if len(part) else np.full(points.shape[1], np.nan) for part in members]
-        return cls(shift, scale, np.array(means), np.array([len(part) for part in members], dtype=np.int64))
+        return cls(space, np.array(means), np.array([len(part) for part in members], dtype=np.int64))
 
     def points(self, embeddings: Floats) -> NDArray[np.float64]:
-        """(n, D) where embeddings lie in the space of the centroids."""
-        # A policy is asked with float32, so whole traces must start from the same numbers.
-        single = embeddings.astype(np.float32, copy=False)
-        result: NDArray[np.float64] = (single.astype(np.float64) - self.shift) / self.scale
-        return result
+        """(n, R) where embeddings lie in the space of the centroids."""
+        return self.space.points(embeddings)
 
     def pools(self, embeddings: Floats) -> NDArray[np.int64]:
         """(n,) nearest pool of (n, D) embeddings, in chunks to bound the memory."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
 
-#: probabilities (…, C) → certainty (…), higher where the exit is surer
+#: (…, M, C) probabilities at the first M exits → (…) certainty at the last of them, higher where it is surer
 Certainty = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 #: who leaves, where nothing else is said
@@ -27,13 +26,24 @@ _AT = "at "
 class ThresholdStrategy(Strategy):
     """Base of every strategy with one number per exit and a threshold: a subclass says what certainty is.
 
+    Most look at what the exit itself says (:meth:`certainty`); one that looks at the exits before it, too, or has
+    learnt something of each exit, says so in :meth:`certainty_so_far`.
     The threshold is the same at all exits (:meth:`settings`), or each exit has one of its own (:meth:`each`).
     :func:`edgepart.evaluation.replay.sweep` evaluates all common thresholds in one pass over the trace.
     """
 
-    @abstractmethod
+    @property
+    def alone(self) -> bool:
+        """Whether the certainty at an exit rests on what that exit says alone, whatever other exits there are."""
+        return type(self).certainty_so_far is ThresholdStrategy.certainty_so_far
+
     def certainty(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """(…, C) probabilities → (…) certainty; must treat every row alike, whatever stands beside it."""
+        raise NotImplementedError
+
+    def certainty_so_far(self, met: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(…, M, C) probabilities at the first M exits → (…) certainty at the last of them; rows alike, as above."""
+        return self.certainty(met[..., -1, :])
 
     def threshold(self, setting: Setting) -> float:
         """The certainty from which on a sample leaves, of a setting from :meth:`settings`."""
@@ -54,17 +64,18 @@ class ThresholdStrategy(Strategy):
                 f"thresholds were given for the exits {', '.join(thresholds) or 'none'}, the network has "
                 f"{', '.join(self._exits) or 'none'}: give one for each"
             )
-        label = ", ".join(f"{name} {self._one(thresholds[name]).label}" for name in self._exits)
+        label = ", ".join(f"{name} {self.one(thresholds[name]).label}" for name in self._exits)
         return Setting(label, tuple((f"{_AT}{name}", float(thresholds[name])) for name in self._exits))
 
     def thresholds(self, setting: Setting) -> NDArray[np.float64]:
         """(K - 1,) the certainty from which on a sample leaves at every exit but the last, of any setting."""
         given = dict(setting.values)
         if [f"{_AT}{name}" for name in self._exits] == list(given):
-            return np.array([self.threshold(self._one(float(value))) for value in given.values()], np.float64)
+            return np.array([self.threshold(self.one(float(value))) for value in given.values()], np.float64)
         return np.full(len(self._exits), self.threshold(setting))
 
-    def _one(self, value: float) -> Setting:
+    def one(self, value: float) -> Setting:
+        """The setting with one threshold for all exits, as a grid would hold it."""
         (setting,) = self.settings([value])
         return setting
 
@@ -74,11 +85,19 @@ class ThresholdStrategy(Strategy):
         self._exits = validation.exits[:-1]
 
     def policy(self, setting: Setting) -> ThresholdPolicy:
-        return ThresholdPolicy(self._layout, self.certainty, self.thresholds(setting))
+        return ThresholdPolicy(self._layout, self.certainty_so_far, self.thresholds(setting))
 
     def certainties(self, trace: Trace) -> NDArray[np.float64]:
         """(N, K - 1) certainty at every exit but the last."""
-        return certainties(self.certainty, trace)
+        return certainties(self.certainty_so_far, trace)
+
+    def rehearsed(self, validation: Trace) -> NDArray[np.float64]:
+        """:meth:`certainties` of the trace of the last :meth:`fit`, as if nothing had been learnt from the sample."""
+        return self.certainties(validation)
+
+    def rehearse(self, setting: Setting, validation: Trace) -> Decisions:
+        self._layout.require(validation)
+        return _leave_first(self._layout, self.rehearsed(validation) >= self.thresholds(setting))
 
 
 class ThresholdPolicy(Policy):
@@ -94,14 +113,18 @@ class ThresholdPolicy(Policy):
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
         # float64 on both sides: in float32 a probability of .9 would not be ≥ .9
-        return bool(self._certainty(probabilities.astype(np.float64, copy=False)) >= self._thresholds[exit_index])
+        met = np.array([*state.earlier, probabilities], dtype=np.float64)
+        return bool(self._certainty(met) >= self._thresholds[exit_index])
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)
-        leaves = np.ones((len(trace), len(trace.exits)), dtype=np.bool_)
-        leaves[:, :-1] = certainties(self._certainty, trace) >= self._thresholds
-        entry = np.full(len(trace), self._layout.first_tier, dtype=np.int64)
-        return Decisions(entry, leaves.argmax(axis=1))
+        return _leave_first(self._layout, certainties(self._certainty, trace) >= self._thresholds)
+
+
+def _leave_first(layout: Layout, reached: NDArray[np.bool_]) -> Decisions:
+    """(N, K - 1) whether the threshold is reached → the first exit where it is, or the last."""
+    leaves = np.pad(reached, ((0, 0), (0, 1)), constant_values=True)
+    return Decisions(np.full(len(leaves), layout.first_tier, dtype=np.int64), leaves.argmax(axis=1))
 
 
 def certainties(certainty: Certainty, trace: Trace) -> NDArray[np.float64]:
@@ -109,5 +132,7 @@ def certainties(certainty: Certainty, trace: Trace) -> NDArray[np.float64]:
     result = np.empty((len(trace), len(trace.exits) - 1))
     for start in range(0, len(trace), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        result[rows] = certainty(trace.probabilities[rows, :-1].astype(np.float64))
+        probabilities = trace.probabilities[rows].astype(np.float64)
+        for index in range(result.shape[1]):
+            result[rows, index] = certainty(probabilities[:, : index + 1])
     return result

@@ -107,6 +107,20 @@ class Trace:
             dynamics=dynamics,
         )
 
+    def scaled(self, temperatures: NDArray[np.float64]) -> Trace:
+        """The trace with every exit's logits divided by its temperature; the exits answer as before.
+
+        Args:
+            temperatures: (K,) above 0
+
+        Raises:
+            ValueError: another number of temperatures, or one that is not above 0 and finite.
+        """
+        if temperatures.shape != (len(self.exits),) or not ((temperatures > 0) & np.isfinite(temperatures)).all():
+            raise ValueError(f"the temperatures are {temperatures}, expected {len(self.exits)} finite ones above 0")
+        # In float64, where logits that differ in float32 still do after the division, so that no answer turns.
+        return replace(self, logits=self.logits.astype(np.float64) / temperatures[:, None])
+
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, atomically.
 

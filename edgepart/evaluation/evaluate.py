@@ -34,6 +34,7 @@ def evaluate(
     drops: Sequence[float] = selection.DROPS,
     batch_size: int = 32,
     threads: int | None = None,
+    temperature: bool = False,
     output: str | Path | None = None,
     command: str = "edgepart.evaluate",
     **cost_options: object,
@@ -52,6 +53,7 @@ def evaluate(
         drops: accuracy below the full model's that a setting may lose on validation
         batch_size: samples recorded at once
         threads: that one operation may use while recording; None leaves the framework's default
+        temperature: let the strategies see each exit's logits divided by a temperature learnt on the validation trace
         output: folder for report.html, report.json, figures and the recorded trace; None writes nothing
         command: noted in the report
         cost_options: options of the cost model, such as ``gamma``
@@ -65,7 +67,7 @@ def evaluate(
         require_replaceable(Path(output))
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph)))
-    require_learnable(asked, opened.validation, costs)
+    require_learnable(asked, opened.validation, costs, temperature)
     test, source = _test_trace(opened, data, trace, batch_size, threads)
     report = report_on(
         opened.plan,
@@ -76,6 +78,7 @@ def evaluate(
         source=source,
         command=command,
         parts=part_reports(opened),
+        temperature=temperature,
     )
     if output is not None:
         write_report(output, report, graph=opened.graph, plan=opened.plan, validation=opened.validation, test=test)

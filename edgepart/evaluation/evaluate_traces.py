@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from edgepart import plugins
 from edgepart.dispatch import options
 from edgepart.dispatch.base import Strategy
+from edgepart.dispatch.controlled import Controlled
+from edgepart.dispatch.temperature import temperatures
 from edgepart.dispatch.trace import Trace
-from edgepart.errors import DispatchError
+from edgepart.errors import DispatchError, MissingExtra
 from edgepart.evaluation import cautions, report_assembly, selection
 from edgepart.evaluation.as_planned import as_planned
 from edgepart.evaluation.costs import CostModel, Costs, cost_model
-from edgepart.evaluation.report import DataReport, PartReport, PlanReport, Report, StrategyReport, Unreached
+from edgepart.evaluation.report import (
+    DataReport,
+    PartReport,
+    PlanReport,
+    Report,
+    StrategyReport,
+    TemperatureReport,
+    Unreached,
+)
 from edgepart.partitioning.plan import Plan
 
 #: EdgeLessPart's .3 … .9, a finer set towards 1 where confidence decides, and one towards 0 where entropy does
@@ -72,14 +82,15 @@ def question(
     return Question(tuple(made), model, tuple(sorted(set(grid))), tuple(sorted(set(drops))), strategies is not None)
 
 
-def require_learnable(asked: Question, validation: Trace, costs: Costs) -> None:
+def require_learnable(asked: Question, validation: Trace, costs: Costs, temperature: bool = False) -> None:
     """Check that the strategies asked for by name can learn from the validation trace.
 
     Raises:
-        DispatchError: one lacks what it learns from (training dynamics, for one).
+        DispatchError: one lacks what it learns from (training dynamics, for one), or cannot keep its promise.
     """
     if asked.required:
         for strategy in asked.strategies:
+            _require_promise_holds(strategy, temperature)
             strategy.fit(validation, costs.table)
 
 
@@ -93,13 +104,23 @@ def report_on(
     source: str,
     command: str,
     parts: Sequence[PartReport] = (),
+    temperature: bool = False,
 ) -> Report:
     """The report on two traces of one plan; no bundle is needed, what is known of its ``parts`` is shown.
+
+    With ``temperature`` the strategies see every exit's logits divided by its temperature, learnt on the validation
+    trace; what the plan's own thresholds give is reported on the logits as they are.
 
     Raises:
         DispatchError: a strategy that was asked for by name cannot learn from the validation trace.
     """
-    curves, warnings = _curves(validation, test, asked, costs)
+    planned = as_planned(plan, validation, test, costs)
+    scaling: tuple[TemperatureReport, ...] = ()
+    if temperature:
+        learnt = temperatures(validation)
+        scaling = report_assembly.temperature_reports(validation, test, learnt)
+        validation, test = validation.scaled(learnt), test.scaled(learnt)
+    curves, warnings = _curves(validation, test, asked, costs, temperature)
     told = list(cautions.about_data(validation, test, asked.drops))
     told += cautions.about_latency(plan) if asked.cost.name == "latency" else []
     told += cautions.about_runtimes(plan, parts)
@@ -116,8 +137,9 @@ def report_on(
         cost_description=costs.description,
         full_model=report_assembly.full_model_report(test, costs),
         exits=report_assembly.exit_reports(plan, validation, test, costs),
+        temperatures=scaling,
         strategies=chosen,
-        planned=as_planned(plan, validation, test, costs),
+        planned=planned,
         unreached=tuple(outcome for outcome in outcomes if isinstance(outcome, Unreached)),
         curves=tuple(report_assembly.curve_report(curve) for curve in curves),
         comparisons=report_assembly.comparison_reports(curves, test),
@@ -131,18 +153,27 @@ def report_on(
 
 
 def _curves(
-    validation: Trace, test: Trace, asked: Question, costs: Costs
+    validation: Trace, test: Trace, asked: Question, costs: Costs, temperature: bool
 ) -> tuple[list[selection.StrategyCurve], list[str]]:
     """Every strategy on both traces, and what the user should know."""
     curves: list[selection.StrategyCurve] = []
     left_out, told = [], []
     for strategy in asked.strategies:
         try:
+            _require_promise_holds(strategy, temperature)
             curves.append(selection.evaluate_strategy(strategy, validation, test, costs, asked.grid, asked.drops))
-        except DispatchError as error:
+        except (DispatchError, MissingExtra) as error:
             if asked.required:
                 raise
             left_out.append((strategy.name, [f"left out, since {error}"]))
             continue
         told.append((strategy.name, strategy.warnings))
     return curves, cautions.merged([*left_out, *told])
+
+
+def _require_promise_holds(strategy: Strategy, temperature: bool) -> None:
+    if temperature and isinstance(strategy, Controlled):
+        raise DispatchError(
+            f"the promises of '{strategy.name}' would not hold for temperatures learnt on the samples that it is "
+            "calibrated on: evaluate it without temperature scaling"
+        )

@@ -13,7 +13,7 @@ from edgepart.errors import DispatchError
 from edgepart.evaluation.as_planned import planned_setting
 from edgepart.evaluation.costs import cost_model, tabulate
 from edgepart.evaluation.evaluate_traces import THRESHOLDS
-from edgepart.evaluation.replay import full_model, sweep
+from edgepart.evaluation.replay import full_model, rehearse
 from edgepart.evaluation.selection import DROPS, choose
 from edgepart.partitioning.problem import ExitShare
 
@@ -48,7 +48,7 @@ def exit_shares(
     if threshold is None and plan.thresholds and asked == (plan.strategy or DEFAULT_STRATEGY):
         chosen, setting = planned_setting(plan, trace, costs.table)
     elif threshold is None:
-        results = sweep(trace, chosen, costs, THRESHOLDS)
+        results = rehearse(trace, chosen, costs, THRESHOLDS)
         index = choose(results, full_model(trace, costs).accuracy - DROPS[0])
         if index is None:
             raise DispatchError(
@@ -57,7 +57,7 @@ def exit_shares(
             )
         setting = chosen.settings(THRESHOLDS)[index]
     else:
-        (setting,) = chosen.settings([threshold])
+        setting = chosen.one(threshold)
     leaves = chosen.policy(setting).decide(trace).exit
     going_on = 1 - np.cumsum(np.bincount(leaves, minlength=len(plan.exit_names))) / len(trace)
     places = {layer.name: position for position, layer in enumerate(graph.layers)}

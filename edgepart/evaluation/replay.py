@@ -50,13 +50,7 @@ def replay(
         DispatchError: trace, policy and costs are not of the same plan, or the trace is empty.
     """
     _require(trace, costs)
-    decisions = policy.decide(trace)
-    tiers, exits = costs.table.shape
-    counts = np.bincount(decisions.entry * exits + decisions.exit, minlength=tiers * exits).reshape(tiers, exits)
-    right = int(trace.correct[np.arange(len(trace)), decisions.exit].sum())
-    router = costs.router if policy.uses_embedding else 0.0
-    kept = decisions if keep_decisions else None
-    return _result(trace, costs, setting, counts, right, mean_cost(counts, costs) + router, kept)
+    return _decided(trace, policy.decide(trace), costs, setting, policy.uses_embedding, keep_decisions)
 
 
 def sweep(trace: Trace, strategy: Strategy, costs: Costs, grid: Sequence[float]) -> list[Result]:
@@ -71,9 +65,19 @@ def sweep(trace: Trace, strategy: Strategy, costs: Costs, grid: Sequence[float])
     settings = strategy.settings(grid)
     if not isinstance(strategy, ThresholdStrategy):
         return [replay(trace, strategy.policy(setting), costs, setting) for setting in settings]
+    return _swept(trace, strategy, costs, settings, strategy.certainties(trace))
+
+
+def _swept(
+    trace: Trace,
+    strategy: ThresholdStrategy,
+    costs: Costs,
+    settings: Sequence[Setting],
+    certainty: NDArray[np.float64],
+) -> list[Result]:
     _require(trace, costs)
     thresholds = np.array([strategy.threshold(setting) for setting in settings], dtype=np.float64)
-    leaving, right = leaving_counts(strategy.certainties(trace), trace.correct, thresholds)
+    leaving, right = leaving_counts(certainty, trace.correct, thresholds)
     entry = Layout.of(trace).first_tier
     results = []
     for setting, left, correct in zip(settings, leaving, right, strict=True):
@@ -81,6 +85,27 @@ def sweep(trace: Trace, strategy: Strategy, costs: Costs, grid: Sequence[float])
         counts[entry] = left
         results.append(_result(trace, costs, setting, counts, int(correct), mean_cost(counts, costs)))
     return results
+
+
+def rehearse(validation: Trace, strategy: Strategy, costs: Costs, grid: Sequence[float]) -> list[Result]:
+    """All settings of a fitted strategy on the trace that it was fitted on, as :meth:`Strategy.rehearse` has it.
+
+    Raises:
+        DispatchError: as :func:`replay`.
+    """
+    if isinstance(strategy, ThresholdStrategy):
+        return _swept(validation, strategy, costs, strategy.settings(grid), strategy.rehearsed(validation))
+    _require(validation, costs)
+    return [
+        _decided(
+            validation,
+            strategy.rehearse(setting, validation),
+            costs,
+            setting,
+            strategy.policy(setting).uses_embedding,
+        )
+        for setting in strategy.settings(grid)
+    ]
 
 
 def leaving_counts(
@@ -141,6 +166,21 @@ def mean_cost(counts: NDArray[np.int64], costs: Costs) -> float:
     """Mean over samples of the cost table, from how many of them (T, K) entered and left where."""
     taken = counts > 0
     return float((counts[taken] * costs.table[taken]).sum() / counts.sum())
+
+
+def _decided(
+    trace: Trace,
+    decisions: Decisions,
+    costs: Costs,
+    setting: Setting | None,
+    uses_embedding: bool,
+    keep_decisions: bool = False,
+) -> Result:
+    tiers, exits = costs.table.shape
+    counts = np.bincount(decisions.entry * exits + decisions.exit, minlength=tiers * exits).reshape(tiers, exits)
+    right = int(trace.correct[np.arange(len(trace)), decisions.exit].sum())
+    cost = mean_cost(counts, costs) + (costs.router if uses_embedding else 0.0)
+    return _result(trace, costs, setting, counts, right, cost, decisions if keep_decisions else None)
 
 
 def _result(

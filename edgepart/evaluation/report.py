@@ -41,6 +41,53 @@ class ExitReport(Record):
     routed_cost: FiniteFloat | None = None
 
 
+#: risk → what it is the share of, in words
+RISKS = {"drop": "accuracy drop", "losses": "right answers lost", "disagreement": "answers changed"}
+
+
+class PromiseReport(Record):
+    """What was promised of a setting before the test data were looked at, and what they show."""
+
+    #: ``drop``, ``losses`` or ``disagreement``, against the full model
+    risk: str
+    #: at most so much of it
+    epsilon: Share
+    #: probability that the calibration samples mislead; None where ``epsilon`` holds in the mean over them
+    delta: Share | None = None
+    #: on the test data; negative where more answers are right than the full model's
+    seen: FiniteFloat
+    #: 95 % interval of ``seen`` (bootstrap over the test samples)
+    interval: tuple[FiniteFloat, FiniteFloat]
+
+    @property
+    def text(self) -> str:
+        """Promised and seen, in one line."""
+        sure = "on average" if self.delta is None else f"with {100 * (1 - self.delta):g} % probability"
+        low, high = (f"{100 * bound:.2f}" for bound in self.interval)
+        return (
+            f"at most {100 * self.epsilon:g} % {RISKS[self.risk]}, promised {sure}; on test "
+            f"{100 * self.seen:.2f} % (95 % interval {low} to {high}), {self.verdict}"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """``within it``, or above: by chance of these test samples perhaps, or beyond that."""
+        if self.seen <= self.epsilon + 1e-9:
+            return "within it"
+        return "above it" if self.interval[0] > self.epsilon else "above it, by chance perhaps"
+
+
+class TemperatureReport(Record):
+    """An exit's temperature, learnt on the validation data, and its expected calibration error on both (15 bins)."""
+
+    exit: str
+    temperature: FiniteFloat
+    error_before: Share
+    error_after: Share
+    validation_error_before: Share
+    validation_error_after: Share
+
+
 class StrategyReport(Record):
     """A strategy at one setting: chosen on the validation data, measured on the test data."""
 
@@ -63,6 +110,8 @@ class StrategyReport(Record):
     validation_accuracy: Share
     validation_cost: FiniteFloat
     measures: dict[str, FiniteFloat] = Field(default_factory=dict)
+    #: of strategies that promise an accuracy
+    promise: PromiseReport | None = None
 
 
 class AsPlanned(Record):
@@ -82,7 +131,7 @@ class AsPlanned(Record):
 
 
 class Unreached(Record):
-    """A strategy of which no setting kept the accuracy on the validation data."""
+    """A strategy of which no setting kept the accuracy on the validation data, or none is promised to."""
 
     name: str
     allowed_drop: Share
@@ -245,6 +294,8 @@ class Report(Document):
     cost_description: str
     full_model: FullModel
     exits: tuple[ExitReport, ...]
+    #: where the exits' logits were scaled before any strategy saw them
+    temperatures: tuple[TemperatureReport, ...] = ()
     strategies: tuple[StrategyReport, ...]
     unreached: tuple[Unreached, ...] = ()
     #: where the plan was chosen with thresholds

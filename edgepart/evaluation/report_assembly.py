@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
-from edgepart.dispatch.base import Decisions
+from edgepart.dispatch.base import Decisions, Promise
 from edgepart.dispatch.cartography import Cartography
 from edgepart.dispatch.data_map import DataMap
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.pools import POOLS, pools
+from edgepart.dispatch.risk import loss_table
+from edgepart.dispatch.temperature import calibration_error
 from edgepart.dispatch.trace import Trace
 from edgepart.evaluation import metrics, selection
 from edgepart.evaluation.costs import Costs
@@ -26,8 +29,10 @@ from edgepart.evaluation.report import (
     DataMapReport,
     ExitReport,
     FullModel,
+    PromiseReport,
     Provenance,
     StrategyReport,
+    TemperatureReport,
     Unreached,
     wilson,
 )
@@ -73,6 +78,23 @@ def exit_reports(plan: Plan, validation: Trace, test: Trace, costs: Costs) -> tu
     )
 
 
+def temperature_reports(validation: Trace, test: Trace, learnt: NDArray[np.float64]) -> tuple[TemperatureReport, ...]:
+    """What scaling every exit's logits by its temperature (K,) does to its calibration error on both traces."""
+    before = [calibration_error(trace) for trace in (test, validation)]
+    after = [calibration_error(trace.scaled(learnt)) for trace in (test, validation)]
+    return tuple(
+        TemperatureReport(
+            exit=name,
+            temperature=float(learnt[index]),
+            error_before=float(before[0][index]),
+            error_after=float(after[0][index]),
+            validation_error_before=float(before[1][index]),
+            validation_error_after=float(after[1][index]),
+        )
+        for index, name in enumerate(test.exits)
+    )
+
+
 def curve_report(curve: StrategyCurve) -> Curve:
     """All settings of a strategy on both traces."""
     return Curve(
@@ -112,6 +134,21 @@ def choice_report(curve: StrategyCurve, choice: Choice, test: Trace, costs: Cost
         validation_accuracy=seen.accuracy,
         validation_cost=seen.cost,
         measures=_measures(test, result.decisions) if result.decisions else {},
+        promise=_promise_report(curve.strategy.promise(setting), test, result.decisions) if result.decisions else None,
+    )
+
+
+def _promise_report(promise: Promise | None, test: Trace, decisions: Decisions) -> PromiseReport | None:
+    """A promise beside what the test data show of it."""
+    if promise is None:
+        return None
+    losses = loss_table(test, promise.risk)[np.arange(len(test)), decisions.exit].astype(np.float64)
+    return PromiseReport(
+        risk=promise.risk,
+        epsilon=promise.epsilon,
+        delta=promise.delta,
+        seen=float(losses.mean()),
+        interval=selection.bootstrap(losses, seed=0, resamples=2000),
     )
 
 

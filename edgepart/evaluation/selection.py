@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart.dispatch.base import Setting, Strategy
+from edgepart.dispatch.base import Promise, Setting, Strategy
 from edgepart.dispatch.trace import Trace
 from edgepart.evaluation.costs.base import Costs
-from edgepart.evaluation.replay import Result, full_model, sweep
+from edgepart.evaluation.replay import Result, full_model, rehearse, sweep
 
 #: how much accuracy below the full model may be given up for savings
 DROPS = (0.005, 0.01)
@@ -27,7 +27,7 @@ class Choice:
 
     Attributes:
         drop: accuracy below the full model's that was allowed on validation
-        index: of the chosen setting in the curve; None where none keeps that accuracy
+        index: of the chosen setting in the curve; None where none keeps that accuracy, or none is promised to
     """
 
     drop: float
@@ -89,15 +89,29 @@ def evaluate_strategy(
         DispatchError: the validation trace lacks what the strategy learns from, or the traces do not fit the costs.
     """
     strategy.fit(validation, costs.table)
-    seen = sweep(validation, strategy, costs, grid)
+    seen = rehearse(validation, strategy, costs, grid)
     floor = full_model(validation, costs).accuracy
+    settings = tuple(strategy.settings(grid))
+    promises = [strategy.promise(setting) for setting in settings]
     return StrategyCurve(
         strategy=strategy,
-        settings=tuple(strategy.settings(grid)),
+        settings=settings,
         validation=tuple(seen),
         test=tuple(sweep(test, strategy, costs, grid)),
-        choices=tuple(Choice(drop, choose(seen, floor - drop)) for drop in drops),
+        choices=tuple(
+            Choice(drop, promised(promises, drop) if any(promises) else choose(seen, floor - drop)) for drop in drops
+        ),
     )
+
+
+def promised(promises: Sequence[Promise | None], drop: float) -> int | None:
+    """Index of the setting with the greatest ε that is within the drop, whatever came out on validation.
+
+    A choice among promises by what the same samples show would break them: the best looking of several is right less
+    often than each of them is.
+    """
+    within = [(made.epsilon, index) for index, made in enumerate(promises) if made and made.epsilon <= drop + 1e-12]
+    return max(within)[1] if within else None
 
 
 def choose(results: Sequence[Result], floor: float) -> int | None:

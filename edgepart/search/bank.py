@@ -110,6 +110,11 @@ def open_banks(
     asked = construct("strategy", strategy)
     if not isinstance(asked, ThresholdStrategy):
         raise DispatchError(f"the strategy '{asked.name}' does not leave by a threshold: use confidence or entropy")
+    if not asked.alone:
+        raise DispatchError(
+            f"the strategy '{asked.name}' looks at other exits, too, so that exits cannot be chosen one by one: use "
+            "confidence or entropy"
+        )
     for bundle in opened:
         _require_same(bundle, opened[0], graph)
     places: dict[int, list[Head]] = {}
@@ -120,7 +125,7 @@ def open_banks(
     if not places:
         raise PlanError(f"the bundle {opened[0].path} has no exits to choose from: build one from a plan with exits")
     ordered = tuple(tuple(places[depth]) for depth in sorted(places))
-    levels = [Level(value, asked.threshold(s)) for value, s in zip(grid, asked.settings(grid), strict=True)]
+    levels = [Level(value, asked.threshold(asked.one(value))) for value in grid]
     joint = [str(each.path) for each in opened if each.training.settings.mode != "heads"]
     return Bank(
         places=ordered,
@@ -181,7 +186,7 @@ def _final(trace: Trace) -> NDArray[np.int64]:
 def _heads(bundle: Bundle, graph: Graph, strategy: ThresholdStrategy) -> Iterator[Head]:
     trace = bundle.validation
     strategy.fit(trace, np.zeros((len(trace.tiers), len(trace.exits))))
-    certainties = strategy.certainties(trace)
+    certainties = strategy.rehearsed(trace)
     for index, point in enumerate(bundle.plan.exits):
         producer = graph.tensor(point.tensor).producer
         assert producer is not None, "a head reads what a layer has made"

@@ -31,9 +31,9 @@ LAYOUTS = (
 class StrategyContract:
     """Run by pytest once subclassed::
 
-        class TestMargin(StrategyContract):
+        class TestOdds(StrategyContract):
             def strategy(self):
-                return Margin()
+                return Odds()
 
     Decisions are possible, the same one by one and for whole traces, and made without looking at labels.
     """
@@ -59,6 +59,12 @@ class StrategyContract:
             for policy in self._policies(trace, costs):
                 decisions = policy.decide(trace)
                 _assert_possible(trace, decisions)
+
+    def test_rehearsals_are_possible(self) -> None:
+        for trace, costs in _cases():
+            strategy = self._fitted(trace, costs)
+            for setting in strategy.settings(GRID):
+                _assert_possible(trace, strategy.rehearse(setting, trace))
 
     def test_whole_arrays_equal_one_by_one(self) -> None:
         for trace, costs in _cases():
@@ -117,7 +123,8 @@ class StrategyContract:
             if not isinstance(strategy, ThresholdStrategy):
                 continue
             names = trace.exits[:-1]
-            for value, setting in zip(GRID, strategy.settings(GRID), strict=True):
+            for value in GRID:
+                setting = strategy.one(value)
                 alike = strategy.policy(strategy.each(dict.fromkeys(names, value))).decide(trace)
                 _assert_equal(strategy.policy(setting).decide(trace), alike, f"{setting.label}: differs at each exit")
             mixed = strategy.each({name: GRID[index % len(GRID)] for index, name in enumerate(names, start=1)})

@@ -206,10 +206,10 @@ def test_standardised_embeddings_weigh_dimensions_alike() -> None:
     """Without it the first dimension, a hundred times wider, decides alone."""
     embeddings = np.array([[-100.0, 1.0], [100.0, 1.0], [-80.0, -1.0], [120.0, -1.0]], np.float32)
     pool = np.array([0, 0, 2, 2], np.int64)
-    plain, scaled = Router.of(embeddings, pool, False), Router.of(embeddings, pool, True)
+    plain, scaled = Router.of(embeddings, pool, "none"), Router.of(embeddings, pool, "standardised")
     assert plain.pools(embeddings).tolist() == [0, 2, 0, 2]
     assert scaled.pools(embeddings).tolist() == [0, 0, 2, 2]
-    constant = Router.of(np.ones((4, 2), np.float32), pool, True)
+    constant = Router.of(np.ones((4, 2), np.float32), pool, "standardised")
     assert np.isfinite(constant.centroids[[0, 2]]).all()
 
 

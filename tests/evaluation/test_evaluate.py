@@ -1,3 +1,4 @@
+import importlib.util
 import itertools
 import json
 from collections.abc import Callable
@@ -77,6 +78,18 @@ def test_all_strategies_are_reported_at_both_drops() -> None:
     assert listed == set(itertools.product((curve.strategy for curve in report.curves), (0.005, 0.01)))
     assert {"confidence", "entropy", "cartography", "random", "fixed-tier", "oracle"} <= {name for name, _ in listed}
     assert [entry.name for entry in report.exits] == ["mobile-1", "edge-1", "final"]
+
+
+def test_without_scikit_learn_all_other_strategies_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sklearn" else known(name))
+    report = report_of(trace_for(PLAN, seed=1), trace_for(PLAN, seed=2))
+    names = {curve.strategy for curve in report.curves}
+    assert {"confidence", "cartography"} <= names
+    assert not {"router", "combined"} & names
+    assert any("left out, since this needs the package 'scikit-learn'" in warning for warning in report.warnings)
+    with pytest.raises(MissingExtra, match=r"edgepart\[router\]"):
+        report_of(trace_for(PLAN, seed=1), trace_for(PLAN, seed=2), "router")
 
 
 def test_settings_are_chosen_on_validation_and_reported_on_test() -> None:

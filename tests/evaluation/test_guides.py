@@ -18,7 +18,7 @@ from edgepart.testing.strategies import example_costs
 from edgepart.testing.traces import synthetic_trace
 
 SHOWN = [
-    ("add-a-strategy.md", "TestMargin"),
+    ("add-a-strategy.md", "TestOdds"),
     ("add-a-strategy.md", "TestLength"),
     ("add-a-cost-model.md", "TestEnergy"),
 ]
@@ -29,13 +29,13 @@ def test_the_guides_examples_keep_the_contract(suite: Callable[[], Any], method:
     getattr(suite(), method)()
 
 
-def test_two_classes_rank_by_margin_as_by_confidence() -> None:
-    """With two classes the margin is 2p - 1, so both strategies draw the same curve."""
+def test_two_classes_rank_by_odds_as_by_confidence() -> None:
+    """With two classes 1 - second / best is 2 - 1/p, so both strategies draw the same curve."""
     trace = synthetic_trace(200)
     costs = Costs(example_costs(trace), full_model=3.0)
-    margin, confidence = run("add-a-strategy.md")["Margin"](), Confidence()
+    odds, confidence = run("add-a-strategy.md")["Odds"](), Confidence()
     curves = []
-    for strategy, grid in ((margin, [0.3, 0.8]), (confidence, [0.65, 0.9])):
+    for strategy, grid in ((odds, [0.375, 0.875]), (confidence, [8 / 13, 8 / 9])):
         strategy.fit(trace, costs.table)
         curves.append([(result.accuracy, result.cost) for result in sweep(trace, strategy, costs, grid)])
     assert curves[0] == curves[1]

@@ -169,6 +169,9 @@ def test_heads_trained_with_the_network_are_cautioned_and_not_mixed(bundles, mod
 def test_strategies_without_a_threshold_and_empty_banks_are_refused(bundles, graph, monkeypatch):
     with pytest.raises(DispatchError, match="use confidence or entropy"):
         open_banks(bundles, graph, "random")
+    for strategy in ("patience", "ensemble", "margin:decay=0.1"):
+        with pytest.raises(DispatchError, match="cannot be chosen one by one"):
+            open_banks(bundles, graph, strategy)
     with pytest.raises(PlanError, match="--bank"):
         open_banks([], graph)
     bare = synthetic_trace(5, ("cloud",))
