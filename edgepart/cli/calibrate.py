@@ -12,6 +12,7 @@ import click
 from edgepart.cli.kit import KIT_OPTIONS
 from edgepart.cli.measure import refuse_others
 from edgepart.cli.output import note, off, print_json, print_table
+from edgepart.errors import FileError
 from edgepart.files import require_parent
 from edgepart.hardware import Device, Profile, catalogue
 from edgepart.hardware.calibration import POOR_SEGMENT, POOR_WHOLE, Calibration, NetworkError, calibrate
@@ -37,6 +38,10 @@ def calibrate_device(
     measuring = () if not all(map(_is_profile, given)) else ("runtime", "threads", "quick")
     needless = ("output", "link", "listen", *KIT_OPTIONS, *measuring)
     refuse_others(context, needless, "has no part in --calibrate: leave it out")
+    if path.suffix != ".yaml":
+        raise FileError(
+            f"a device is kept in a .yaml file, not in {path}: give --calibrate {path.with_suffix('.yaml')}"
+        )
     require_parent(path)
     known = catalogue.device(str(path.absolute())) if path.exists() else None
     profiles = [Profile.load(text) if _is_profile(text) else measure(text) for text in given]
@@ -140,7 +145,7 @@ def _warnings(found: Calibration) -> list[str]:
             f"What was measured says little about {' and '.join(found.undetermined)}, for which what is usual was "
             "taken: add a network in which that matters."
         )
-    if len(found.networks) == 1:
+    if found.left_out is None:
         told.append("With one network nothing says how well others are predicted: give a second one.")
     return told
 

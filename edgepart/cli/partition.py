@@ -24,7 +24,8 @@ from edgepart.cli.plan_tables import any_estimate, estimate, is_estimate, latenc
 from edgepart.cli.search_options import Asked
 from edgepart.cli.search_options import options as search_options
 from edgepart.cli.what_if_options import options as what_if_options
-from edgepart.errors import EdgepartError
+from edgepart.errors import BundleError, EdgepartError
+from edgepart.graph import Graph
 from edgepart.hardware import Profile
 from edgepart.partitioning import FINAL, ExitShare, Partitioner, Plan, PlannedExit, TierPlan, partition
 from edgepart.partitioning.edgelesspart import MemoryShare
@@ -175,7 +176,7 @@ def command(
         "answer_bytes": parse_size(answer),
         "deployment": deployment,
     }
-    shares = _exit_shares(leave, exits_of, None if asked.pareto else strategy, threshold)
+    shares = _exit_shares(leave, exits_of, None if asked.pareto else strategy, threshold, measured.graph)
     if asked.pareto:
         if shares is not None or what_if or traces:
             raise EdgepartError(
@@ -183,17 +184,15 @@ def command(
             )
         from edgepart.cli.search import answer as answer_search
 
-        front = answer_search(
+        answer_search(
             make_problem(measured, places, parse_pairs("--link", links), **stated),
             measured.runtime,
             asked,
             output,
             exits_per_part=exits_per_part,
             strategy=strategy,
-            show=not as_json,
+            as_json=as_json,
         )
-        if as_json:
-            print_json(front)
         return
     if what_if or traces:
         from edgepart.cli.what_if import answer as answer_what_if
@@ -250,7 +249,7 @@ def _forbidden(forbid: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _exit_shares(
-    leave: str | None, bundle: Path | None, strategy: str | None, threshold: float | None
+    leave: str | None, bundle: Path | None, strategy: str | None, threshold: float | None, graph: Graph
 ) -> Sequence[ExitShare] | float | None:
     if leave is not None and bundle is not None:
         raise EdgepartError("--leave assumes what --exits-of knows: drop one of them")
@@ -260,9 +259,16 @@ def _exit_shares(
         return parse_share(leave, "--leave")
     if bundle is None:
         return None
+    from edgepart.bundle.bundle import open_bundle
     from edgepart.evaluation.exit_shares import exit_shares
 
-    return exit_shares(bundle, strategy, threshold)
+    opened = open_bundle(bundle)
+    if opened.manifest.fingerprint != graph.fingerprint:
+        raise BundleError(
+            f"{bundle} is a bundle of the network '{opened.manifest.network}' ({opened.manifest.fingerprint}), not of "
+            f"'{graph.name}' ({graph.fingerprint}) in the profile: name a bundle of the same network"
+        )
+    return exit_shares(opened, strategy, threshold)
 
 
 def show(plan: Plan) -> None:

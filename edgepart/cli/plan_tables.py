@@ -35,7 +35,7 @@ def show_tiers(plan: Plan) -> None:
                 size(tier.parameter_bytes),
                 size(tier.activation_bytes),
                 size(plan.part_bytes(tier) - tier.parameter_bytes - tier.activation_bytes),
-                _about(size(tier.needed_runtime_bytes), tier.estimated and tier.needed_runtime_bytes > 0),
+                _runtime(tier),
                 size(plan.memory_bytes(tier)),
                 size(tier.memory_limit_bytes) if tier.memory_limit_bytes is not None else "none",
             )
@@ -80,6 +80,13 @@ def is_estimate(plan: Plan) -> bool:
     """Whether the latency of a sample that takes no exit rests on an estimate."""
     last = [tier for tier in plan.tiers if tier.name == plan.final_tier]
     return any_estimate(last if plan.deployment == "nested" else plan.tiers)
+
+
+def _runtime(tier: TierPlan) -> str:
+    """What a runtime takes; where layers run it takes something, whether it was left out on purpose or not measured."""
+    if tier.layers and not tier.needed_runtime_bytes:
+        return "not counted"
+    return _about(size(tier.needed_runtime_bytes), tier.estimated and tier.needed_runtime_bytes > 0)
 
 
 def _times(tier: TierPlan) -> tuple[str, str, str]:

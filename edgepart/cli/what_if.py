@@ -80,12 +80,13 @@ def answer(
 
 def show_what_if(found: WhatIf) -> None:
     """Print the pieces of a range, and what every plan is."""
+    ends = _ends(found)
     print_table(
         ("from", "to", "plan", f"{found.objective} from", "to"),
         [
             (
-                _parameter(found, piece.start),
-                _parameter(found, piece.stop),
+                ends[piece.start],
+                ends[piece.stop],
                 "-" if piece.plan is None else letter(piece.plan),
                 "-" if piece.at_start is None else _value(found, piece.at_start),
                 "-" if piece.at_stop is None else _value(found, piece.at_stop),
@@ -110,7 +111,7 @@ def show_switching(found: Switching) -> None:
     """Print the best sets of plans under a trace."""
     click.echo(
         f"Bandwidth of {found.link} as in {found.trace} ({found.source}): {bit_rate(found.low_bits_per_s)} to "
-        f"{bit_rate(found.high_bits_per_s)} for {seconds(found.seconds)}"
+        f"{bit_rate(found.high_bits_per_s)} {_lasting(found)}"
     )
     rows = [_set_row(found, each) for each in found.sets]
     rows.append(("best at each moment", str(found.oracle_plans), "", _value(found, found.oracle), *_gain(found)))
@@ -118,6 +119,12 @@ def show_switching(found: Switching) -> None:
     _show_plans(found.plans, found.tiers)
     click.echo(_outage(found))
     _note_estimates(found)
+
+
+def _lasting(found: Switching) -> str:
+    if found.timed:
+        return f"for {seconds(found.seconds)}"
+    return f"in {found.seconds:.0f} rows that name no times and count alike"
 
 
 def letter(plan: int) -> str:
@@ -259,6 +266,14 @@ def _parameter(found: WhatIf, at: float) -> str:
     if found.unit == "bit/s":
         return bit_rate(at)
     return f"{significant(at)} ×" if found.parameter.startswith("tier.") else amount(at, found.unit)
+
+
+def _ends(found: WhatIf) -> dict[float, str]:
+    """Where pieces begin and end; to the byte where three digits do not tell them apart."""
+    shown = {at: _parameter(found, at) for piece in found.pieces for at in (piece.start, piece.stop)}
+    if found.unit == "bytes" and len(set(shown.values())) < len(shown):
+        return {at: f"{at:,.0f} B" for at in shown}
+    return shown
 
 
 def _set_row(found: Switching, each: PlanSet) -> tuple[str, ...]:

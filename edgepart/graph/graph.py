@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from edgepart.errors import GraphError, UnknownName
 from edgepart.files import Document, Record
@@ -30,7 +30,7 @@ class Tensor(Record):
     name: str
     shape: tuple[int | str, ...]
     dtype: str
-    bytes: int
+    bytes: int = Field(ge=0)
     #: the layer that makes it; None for an input of the network
     producer: str | None = None
     #: the layers that read it, in topological order
@@ -60,9 +60,9 @@ class Layer(Record):
     #: names of the parameters and buffers used
     parameters: tuple[str, ...] = ()
     #: multiply-accumulates for one sample
-    macs: int = 0
+    macs: int = Field(default=0, ge=0)
     #: most bytes alive at once inside the layer for one sample, beyond its inputs (its outputs included)
-    activation_bytes: int = 0
+    activation_bytes: int = Field(default=0, ge=0)
     #: operations with parameters whose multiply-accumulates could not be counted
     uncounted: tuple[str, ...] = ()
 

@@ -17,7 +17,7 @@ import csv
 import gzip
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,14 @@ class BandwidthTrace:
         source: file and column that the rates come from
         duration_s: (n,) how long each rate lasts
         bits_per_s: (n,) 0 in an outage
+        timed: whether the file names times; otherwise every rate counts for a second
     """
 
     name: str
     source: str
     duration_s: Floats
     bits_per_s: Floats
+    timed: bool = True
 
     @property
     def total_s(self) -> float:
@@ -55,7 +57,7 @@ class BandwidthTrace:
     def with_outages_below(self, bits_per_s: float) -> BandwidthTrace:
         """The same trace, rates below this one counted as outages."""
         rates = np.where(self.bits_per_s < bits_per_s, 0.0, self.bits_per_s)
-        return BandwidthTrace(self.name, self.source, self.duration_s, rates)
+        return replace(self, bits_per_s=rates)
 
 
 def load_trace(text: str) -> BandwidthTrace:
@@ -107,7 +109,7 @@ def read_traces(path: str | Path, column: str | None = None) -> dict[str, Bandwi
         raise FileError(f"{path} holds no rates below its first line")
     source = f"{path.name}, column {header[rates]}"
     return {
-        name: BandwidthTrace(name, source, _durations(starts), np.array(values))
+        name: BandwidthTrace(name, source, _durations(starts), np.array(values), timed=times is not None)
         for name, (starts, values) in found.items()
     }
 

@@ -181,8 +181,13 @@ def calibrate(profiles: Sequence[Profile]) -> Calibration:
         )
     rates = _fit(measured)
     errors = []
-    for number, (profile, mine) in enumerate(zip(profiles, measured, strict=True)):
-        others = [one for other, one in enumerate(measured) if other != number]
+    for profile, mine in zip(profiles, measured, strict=True):
+        # a network that was given twice is known to no fit that it is left out of
+        others = [
+            one
+            for other, one in zip(profiles, measured, strict=True)
+            if other.graph.fingerprint != profile.graph.fingerprint
+        ]
         left_out = mine.whole_error(_fit(others)) if others else None
         errors.append(NetworkError(profile.graph.name, float(mine.seconds[0]), mine.whole_error(rates), left_out))
     decided = np.sum([one.decided(rates) for one in measured], axis=0)

@@ -36,21 +36,21 @@ def device(name: str) -> Device:
 
     Raises:
         UnknownName: no such device; lists the nearest names.
-        FileError: the file is not YAML or a field does not validate.
+        FileError: the file does not exist, is not YAML or a field does not validate.
     """
-    loaded: Device = _load(resources.find("profiles/devices", ".yaml", name, "device"), TypeAdapter(Device))
+    loaded: Device = _load(_find("profiles/devices", name, "device"), TypeAdapter(Device))
     return loaded
 
 
 def link(name: str) -> Link:
     """Load a link by name or path; raises as :func:`device`."""
-    loaded: Link = _load(resources.find("profiles/links", ".yaml", name, "link"), TypeAdapter(Link))
+    loaded: Link = _load(_find("profiles/links", name, "link"), TypeAdapter(Link))
     return loaded
 
 
 def price(name: str) -> ServerlessPrice | DimecPrice:
     """Load a price by name or path; raises as :func:`device`."""
-    path = resources.find("profiles/prices", ".yaml", name, "price")
+    path = _find("profiles/prices", name, "price")
     loaded: ServerlessPrice | DimecPrice = _load(path, TypeAdapter(Price))
     return loaded
 
@@ -63,6 +63,12 @@ def write_device(path: str | Path, device: Device) -> None:
     """
     fields = device.model_dump(exclude={"name"}, exclude_none=True, exclude_defaults=True)
     write_text(path, yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _find(folder: str, name: str, what: str) -> Path:
+    if name.endswith(".yaml") and not Path(name).is_file():
+        raise FileError(f"{name} does not exist: give a {what}'s file, or a name that 'edgepart {what}s list' shows")
+    return resources.find(folder, ".yaml", name, what)
 
 
 def _load(path: Path, adapter: TypeAdapter[Any]) -> Any:

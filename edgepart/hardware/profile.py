@@ -121,7 +121,7 @@ class Profile(Document):
     device: Device
     runtime: str
     runtime_version: str
-    threads: int
+    threads: int = Field(ge=1)
     layers: tuple[LayerProfile, ...]
     segments: tuple[Segment, ...]
     end_to_end: Measurement

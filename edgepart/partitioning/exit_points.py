@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgepart.errors import PlanError
+from edgepart.errors import InfeasiblePlan, PlanError
 from edgepart.exits.placement import Candidate, Rule, after, candidates, place, worthwhile
 from edgepart.partitioning.placement_cost import TierOf, compute_s, layers_run
 from edgepart.partitioning.plan import FINAL, PlannedExit
@@ -56,6 +57,7 @@ def plan_exits(problem: Problem, tier_of: TierOf, wanted: Wanted, head: str | No
     Raises:
         UnknownName: no such module.
         PlanError: an exit cannot sit where it is asked for or needed, or two have the same place or name.
+        InfeasiblePlan: a tier would hold more exits than its limit.
     """
     parts = _parts(problem, tier_of)
     chosen = {part.tier: _by_rule(problem, part, wanted) for part in parts}
@@ -67,6 +69,12 @@ def plan_exits(problem: Problem, tier_of: TierOf, wanted: Wanted, head: str | No
         here = exits[part.tier]
         if problem.deployment == "nested" and not part.final:
             here = _with_end(part, here)
+        limit = problem.limits.get(f"{part.tier}.exits", math.inf)
+        if len(here) > limit:
+            raise InfeasiblePlan(
+                f"'{part.tier}' would hold {len(here)} exits, above its limit of {limit:g}: "
+                "raise it, or ask for fewer exits there"
+            )
         planned += _planned(part, here, head)
     names = [point.name for point in planned]
     if len(set(names)) < len(names):
@@ -124,7 +132,8 @@ def assumed_exits(problem: Problem, rule: Rule, count: int, leave: float, head: 
 def _by_rule(problem: Problem, part: _Part, wanted: Wanted) -> list[Candidate]:
     places = worthwhile(problem.graph, part.layers, part.places) if part.final else part.places
     macs = [problem.graph.layer(name).macs for name in part.layers]
-    return place(wanted.rule, places, part.time_s, macs, wanted.most, part.final)
+    most = int(min(wanted.most, problem.limits.get(f"{part.tier}.exits", math.inf)))
+    return place(wanted.rule, places, part.time_s, macs, most, part.final)
 
 
 def _parts(problem: Problem, tier_of: TierOf) -> list[_Part]:

@@ -18,7 +18,7 @@ from typing import Literal
 from edgepart.errors import PlanError, UnknownName
 from edgepart.partitioning.make_problem import ALIASES
 from edgepart.partitioning.problem import Problem
-from edgepart.partitioning.quantities import Kind, quantity
+from edgepart.partitioning.quantities import OF_A_TIER, Kind, quantity
 from edgepart.units import amount, significant
 
 What = Literal["bandwidth", "round_trip", "speed", "limit"]
@@ -178,6 +178,8 @@ def _lookup(name: str, group: str, rest: str, problem: Problem) -> tuple[What, i
     if group == "tier":
         if where not in problem.tier_names:
             raise UnknownName("tier", where or rest, problem.tier_names)
+        if what in OF_A_TIER:
+            raise PlanError(f"tier.{where}.{what} follows from the plan: vary what it may be, as limit.{where}.{what}")
         if what != "speed":
             raise UnknownName("parameter of a tier", what, ["speed"])
         return "speed", problem.tier_names.index(where), ""

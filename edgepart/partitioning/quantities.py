@@ -80,5 +80,5 @@ def unit(name: str) -> str:
 
 def _known(what: str, kind: str, kinds: tuple[Kind, ...]) -> Kind:
     if kind not in kinds:
-        raise UnknownName(what, kind, kinds)
+        raise UnknownName(what, kind, ["throughput" if each == "period" else each for each in kinds])
     return kind

@@ -76,6 +76,7 @@ class Switching(Record):
 
     Attributes:
         seconds: of the trace, outages included
+        timed: whether its file names times; otherwise each of its rows counts for a second
         mean_bits_per_s: the bandwidth at which the mean of the objective is reached: the harmonic mean of the trace's
         oracle: mean of the objective with the best of all plans at every moment, and ``oracle_plans`` how many that are
         sets: the best single plan, the best two, …, as long as one more is of use
@@ -86,6 +87,7 @@ class Switching(Record):
     trace: str
     source: str
     seconds: float
+    timed: bool = True
     mean_bits_per_s: float
     low_bits_per_s: float
     high_bits_per_s: float
@@ -132,6 +134,7 @@ def under_trace(
         trace=trace.name,
         source=trace.source,
         seconds=trace.total_s,
+        timed=trace.timed,
         mean_bits_per_s=float(1 / np.average(1 / rates, weights=weights)),
         low_bits_per_s=low,
         high_bits_per_s=float(rates.max()),

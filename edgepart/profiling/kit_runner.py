@@ -28,6 +28,8 @@ PACKAGES = {"onnxruntime": "onnxruntime", "executorch": "executorch.runtime"}
 #: at least and at most so often, and so many seconds, each piece is run; until medians are known to this share
 RUNS, MOST_RUNS, BUDGET_S, PRECISION, WARM_UP = 10, 300, 20.0, 0.005, 3
 QUICK_BUDGET_S, QUICK_PRECISION = 1.0, 0.05
+#: runs until caches are a call's own
+SETTLING = 3
 #: waiting: cuts whose sides are timed after it, and how often each; bytes touched meanwhile; seconds at most
 WAITING, QUICK_WAITING, TOUCHED_BYTES, MOST_WAIT_S = (3, 12), (1, 5), 64 * 2**20, 0.05
 
@@ -70,7 +72,7 @@ def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
     for number, cut in enumerate(kit["cuts"]):
         load.append(_busy())
         sides = [opened(cut["before"]), opened(cut["after"])]
-        before, after, beside = time_in_turn([*sides, whole], quick, in_a_row=2)
+        before, after, beside = time_in_turn([*sides, whole], quick, in_a_row=4)
         cuts.append({"position": cut["position"], "before": before, "after": after, "whole": beside})
         if number < waiting_cuts:
             longer += after_waiting(sides, end_to_end["median_s"], rounds)
@@ -107,7 +109,7 @@ def time_in_turn(calls: Sequence[Callable[[], object]], quick: bool, in_a_row: i
     start = time.perf_counter()
     while not _enough(times, time.perf_counter() - start, budget_s, precision):
         for call, taken in zip(calls, times):  # noqa: B905
-            if in_a_row > 1:
+            for _ in range(SETTLING if in_a_row > 1 else 0):
                 call()  # caches as this call leaves them
             for _ in range(in_a_row):
                 before = time.perf_counter()
@@ -126,7 +128,7 @@ def after_waiting(calls: Sequence[Callable[[], object]], whole_s: float, rounds:
             touched += 1.0
             time.sleep(min(whole_s, MOST_WAIT_S))
             taken = []
-            for _ in range(4):
+            for _ in range(SETTLING + 1):
                 before = time.perf_counter()
                 call()
                 taken.append(time.perf_counter() - before)

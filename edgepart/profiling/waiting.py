@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgepart.hardware import Measurement
+from edgepart.profiling.timing import SETTLING
 
 #: bytes that are touched in between: more than the caches of most processors hold
 _TOUCHED_BYTES = 64 * 2**20
 #: a wait is as long as the whole network takes, within these
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.001, 0.05
-#: runs of a call in a round: after the wait, twice to warm up, and once more
-RUNS_A_ROUND = 4
+#: runs of a call in a round: after the wait, until it has settled, and once more
+RUNS_A_ROUND = SETTLING + 1
 
 
 def wait_s(whole_s: float) -> float:
@@ -49,7 +50,7 @@ def measure_wake_up(
             touched += 1.0
             sleep(wait_s(whole_s))
             cold = _timed(call, clock)
-            for _ in range(RUNS_A_ROUND - 2):
+            for _ in range(SETTLING - 1):
                 call()
             longer.append(cold - _timed(call, clock))
     low, middle, high = np.quantile(longer, (0.25, 0.5, 0.75))

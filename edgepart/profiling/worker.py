@@ -43,11 +43,11 @@ _WAITING, _QUICK_WAITING = (3, 12), (1, 5)
 #: the rate only has to be good to some per cent: what it is used for is an estimate
 _REFERENCE = Effort(runs=5, precision=0.02, budget_s=3.0, warm_up=1)
 #: the whole beside the artefact of the whole
-_WHOLE = Effort(runs=16, most_runs=100, precision=0.005, budget_s=3.0, warm_up=1, in_a_row=2)
-_QUICK_WHOLE = Effort(runs=10, precision=0.02, budget_s=0.5, warm_up=1, in_a_row=2)
+_WHOLE = Effort(runs=16, most_runs=100, precision=0.005, budget_s=3.0, warm_up=1, in_a_row=4)
+_QUICK_WHOLE = Effort(runs=10, precision=0.02, budget_s=0.5, warm_up=1, in_a_row=4)
 #: of each cut; the budget is for writing and running the parts of all of them
-_CUTS = Effort(runs=8, most_runs=24, precision=0.01, budget_s=60.0, warm_up=0, in_a_row=2)
-_QUICK_CUTS = Effort(runs=4, most_runs=8, precision=0.05, budget_s=1.5, warm_up=0, in_a_row=2)
+_CUTS = Effort(runs=8, most_runs=24, precision=0.01, budget_s=60.0, warm_up=0, in_a_row=4)
+_QUICK_CUTS = Effort(runs=4, most_runs=8, precision=0.05, budget_s=1.5, warm_up=0, in_a_row=4)
 
 
 def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:

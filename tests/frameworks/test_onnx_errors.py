@@ -254,3 +254,18 @@ def test_a_package_that_is_not_installed(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=rf"needs the package '{package}', .* pip install 'edgepart\[onnx\]'"):
         FRAMEWORK.version()
+
+
+def test_a_model_without_operations(tmp_path):
+    nothing = helper.make_graph(
+        [],
+        "empty",
+        [helper.make_tensor_value_info("x", FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("x", FLOAT, ["batch", 4])],
+    )
+    onnx.save(helper.make_model(nothing), tmp_path / "empty.onnx")
+    with pytest.raises(ModelError, match="holds no operations, so there is nothing to run or to cut"):
+        FRAMEWORK.load(tmp_path / "empty.onnx")
+    (tmp_path / "damaged.onnx").write_bytes(b"")
+    with pytest.raises(ModelError, match="is not an ONNX model, or is damaged"):
+        FRAMEWORK.load(tmp_path / "damaged.onnx")

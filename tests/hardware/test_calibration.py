@@ -114,6 +114,14 @@ def test_one_network_has_no_error_when_left_out():
     assert found.left_out is None
 
 
+def test_a_network_given_twice_is_left_out_twice():
+    twice = calibrate([measured(0), measured(0)])
+    assert twice.left_out is None
+    other = calibrate([measured(0), measured(0), measured(1)])
+    alone = calibrate([measured(0), measured(1)])
+    assert other.networks[0].left_out == pytest.approx(alone.networks[0].left_out, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

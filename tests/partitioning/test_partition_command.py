@@ -37,6 +37,15 @@ def test_prints_the_plan_and_writes_it(folder: Path, capsys: pytest.CaptureFixtu
     assert shown.err == "wrote plan.json\n"
 
 
+def test_a_runtime_whose_memory_is_not_known_is_said_not_to_be_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--tier", "mobile=this") == 0
+    assert "not counted" in capsys.readouterr().out
+    assert run("--tier", "mobile=this", "--runtime-memory", "mobile=5MB") == 0
+    assert "not counted" not in capsys.readouterr().out
+
+
 def test_json_is_the_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*TIERS, *LINKS, "--json") == 0
     assert Plan.model_validate(json.loads(capsys.readouterr().out)) == Plan.load(folder / "plan.json")
@@ -69,6 +78,8 @@ def test_says_when_nothing_is_split(folder: Path, capsys: pytest.CaptureFixture[
         ([*TIERS, *LINKS, "--share", "170%"], "memory share 170%"),
         ([*TIERS, *LINKS, "--share", "70%", "--method", "latency-match"], "--share belongs to --method memory-share"),
         ([*TIERS, *LINKS, "--objective", "latenzy"], "unknown quantity 'latenzy'; did you mean latency"),
+        ([*TIERS, *LINKS, "--objective", "speed"], "known are energy, full-latency, latency, money, throughput"),
+        (["--tier", "mobile=board.yaml"], "board.yaml does not exist: give a device's file, or a name"),
     ],
 )
 def test_mistakes_are_one_sentence_and_write_nothing(

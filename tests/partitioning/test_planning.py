@@ -112,6 +112,17 @@ def test_exits_by_hand() -> None:
     assert named.exit_names == ("mobile-1", "mobile-2", "edge-1", "final")
 
 
+def test_exits_by_a_rule_keep_to_a_limit_and_those_by_hand_are_held_against_it() -> None:
+    limits = {"mobile.exits": 1.0, "cloud.exits": 0.0}
+    made = plan(split_after=DIMEC, limits=limits)
+    assert made.exit_names == ("mobile-1", "edge-1", "edge-2", "final")
+    assert made.exits[0].tensor == "encoder.layer.1.output"
+    with pytest.raises(InfeasiblePlan, match="'mobile' would hold 2 exits, above its limit of 1"):
+        plan(split_after=DIMEC, exit_after=["encoder.layer.0", "encoder.layer.1"], limits=limits)
+    with pytest.raises(InfeasiblePlan, match="'edge' would hold 1 exits, above its limit of 0"):
+        plan(split_after=DIMEC, deployment="nested", limits={"edge.exits": 0.0})
+
+
 def test_a_limit_moves_the_split() -> None:
     quick = {**TIERS, "mobile": example_device("quick", macs_per_s=4e9)}
     free = plan(tiers=quick, exits="none")

@@ -76,6 +76,17 @@ def test_what_does_not_fit_and_what_is_sampled_are_said(capsys: pytest.CaptureFi
     assert "0.500 ×" in printed
 
 
+def test_steps_that_lie_close_together_are_told_to_the_byte(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = chain()
+    mobile = replace(problem.tiers[0], runtime_bytes=1_000_000)
+    close = replace(problem, tiers=(mobile, problem.tiers[1]))
+    show_what_if(what_if(close, "limit.mobile.memory=0.5..2MB", Exhaustive()))
+    printed = capsys.readouterr().out
+    assert "500,000 B" in printed
+    assert printed.count(" 1,000,0") == 4
+    assert "MB" not in printed
+
+
 def test_sets_of_plans_under_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
     trace = BandwidthTrace("walk", "walk.csv, column down_mbps", np.ones(5), np.array([4.0, 96.0, 0.0, 96.0, 4.0]))
     show_switching(under_trace(chain(), "mobile:edge", trace))
@@ -193,3 +204,9 @@ def test_pieces_without_proof_are_not_called_exact(
     printed = capsys.readouterr().out
     assert "(as exact as the solutions, see below)" in printed
     assert said in printed
+
+
+def test_a_trace_without_times_claims_none(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = BandwidthTrace("walk", "made up", np.ones(3), np.array([2.0, 20.0, 90.0]), timed=False)
+    show_switching(under_trace(chain(), "mobile:edge", trace))
+    assert "90.0 bit/s in 3 rows that name no times and count alike\n" in capsys.readouterr().out

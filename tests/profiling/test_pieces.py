@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepart.profiling.pieces import measure_cuts, spent_s, spread
-from edgepart.profiling.timing import Effort, time_in_turn
+from edgepart.profiling.timing import SETTLING, Effort, time_in_turn
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 5)), min_size=1, max_size=40))
@@ -43,15 +43,16 @@ def test_cuts_stop_before_the_time_allowed_for_runs_is_spent(allowed):
     effort = Effort(runs=4, most_runs=4, budget_s=100, warm_up=0, in_a_row=2)
     layers_s = [1.0] * len(LAYERS)
     cuts = measure_cuts(FakeProgram(), layers_s, effort, allowed * len(LAYERS), shares.append, runner)
-    # the calls take no time, so only the estimate of the next ones can stop it: 6 calls of two cuts and the whole
-    assert len(cuts) == (0 if allowed < 18 else len(LAYERS) - 1)
+    # the calls take no time, so only the estimate of the next ones can stop it: 10 calls of two cuts and the whole
+    assert len(cuts) == (0 if allowed < 30 else len(LAYERS) - 1)
     assert [cut.position for cut in cuts] == sorted({cut.position for cut in cuts})
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     if cuts:
-        # whole, then both sides of two cuts, in rows of one untimed run and two timed
-        assert runs[:3] == [len(LAYERS)] * 3
-        assert runs[3] + runs[6] == len(LAYERS)
+        # whole, then both sides of two cuts, in rows of three untimed runs and two timed
+        row = SETTLING + 2
+        assert runs[:row] == [len(LAYERS)] * row
+        assert runs[row] + runs[2 * row] == len(LAYERS)
 
 
 def test_the_budget_ends_cuts_after_those_that_were_begun():

@@ -37,6 +37,8 @@ def load(path: Path) -> tuple[ir.Model, Arrays]:
             raise ModelError(str(error)) from error
         raise
     if not model.graph.num_nodes():
+        if model.graph.outputs:
+            raise ModelError(f"{path} holds no operations, so there is nothing to run or to cut: export a network")
         raise ModelError(f"{path} is not an ONNX model, or is damaged: export it again")
     require_files(model)
     return model, _example(model, path)
