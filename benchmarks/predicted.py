@@ -7,10 +7,14 @@ Every network is profiled as ``edgepart profile`` does, on one thread, for each 
 in two where a quarter, half and three quarters of the time have passed, and in three. Each part is written for the
 runtime and timed
 
-- alone: opened in a fresh process and run over and over, three times with the parts of all plans in turn, and
+- alone: opened in a fresh process and run over and over, twice with the parts of all plans in turn, and
 - in a chain: one process a part, each pinned to a core of its own, tensors over loopback, one sample after another
   (``edgepart evaluate --measure``). Each part waits for the others, so the profile's ``wake_up_s`` is predicted on top.
   End to end so is the way over loopback, measured as ``edgepart profile --link`` does.
+
+A machine whose speed changes between the profile and these runs (heat, its neighbours) makes all errors alike. So the
+whole network is timed beside its parts, and errors are told as they are and *beside the whole*: of what a part takes of
+the whole, predicted and measured.
 
 A part whose two ends were among the profile's own cuts was measured, any other is interpolated. Each case runs in a
 process of its own and is written when it is done; those that are there are kept, unless they are named or were quick
@@ -40,7 +44,7 @@ RESULT = ROOT / "benchmarks" / "results" / "predicted.json"
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 #: name of a plan → where it cuts, in shares of the predicted time
 PLANS = {"1/4": (0.25,), "1/2": (0.5,), "3/4": (0.75,), "1/3, 2/3": (1 / 3, 2 / 3)}
-ROUNDS, CHAIN_RUNS, QUICK_ROUNDS, QUICK_RUNS = 3, 60, 1, 15
+ROUNDS, CHAIN_RUNS, QUICK_ROUNDS, QUICK_RUNS = 2, 60, 1, 15
 SERVE = """
 from edgepart.measuring.link_server import LinkServer
 server = LinkServer("127.0.0.1", 0)
@@ -162,6 +166,7 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
             parts.append(
                 {"plan": plan, "part": number, "start": first, "stop": last, "predicted_s": found.seconds}
                 | {"interpolated": not found.measured, "alone_s": measured, "chain_s": in_chain}
+                | {"beside_whole": found.seconds / measured * whole_s / profile.end_to_end.median_s - 1}
                 | {"error": found.seconds / measured - 1, "chain_error": (found.seconds + wake_up_s) / in_chain - 1}
             )
         measured = chains[plan]["latency_s"]
@@ -267,11 +272,14 @@ def write_part(folder: Path, program: Any, used: Any, bounds: tuple[int, int], n
 
 def time_alone(folders: Mapping[tuple[str, int], Path], runtime_name: str, rounds: int) -> dict[tuple[str, int], float]:
     """Seconds of every part: the median over rounds of the medians in a process of its own."""
+    from edgepart.profiling.machine import KEEP_MEMORY
+
     found: dict[tuple[str, int], list[float]] = {key: [] for key in folders}
     for _ in range(rounds):
         for key, folder in folders.items():
             command = [sys.executable, __file__, "--alone", str(folder), "--runtime", runtime_name]
-            done = subprocess.run(command, capture_output=True, check=False)
+            # as the profiler and the processes of a chain do
+            done = subprocess.run(command, capture_output=True, check=False, env=os.environ | KEEP_MEMORY)
             if done.returncode:
                 raise RuntimeError(f"{folder}: {done.stderr.decode()[-2000:]}")
             found[key].append(json.loads(done.stdout.splitlines()[-1])["median_s"])
@@ -288,7 +296,7 @@ def alone(folder: Path, runtime_name: str) -> dict[str, Any]:
     used.set_threads(1)
     path = next(each for each in folder.iterdir() if each.name == f"stage_0{used.suffix}")
     call = used.open(path).runner(read_arrays(folder / "inputs.safetensors"))
-    return time_in_turn([call], Effort(runs=20, budget_s=4.0, precision=0.003, warm_up=5))[0].model_dump()
+    return time_in_turn([call], Effort(runs=20, budget_s=2.0, precision=0.003, warm_up=5))[0].model_dump()
 
 
 def run_chain(plan: str, folders: Mapping[tuple[str, int], Path], program: Any, quick: bool) -> dict[str, Any]:
@@ -312,7 +320,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         own = [row for row in rows if runtime_name in (row["runtime"], "all")]
         kinds = {
             "parts alone": [part["error"] for row in own for part in row["parts"]],
-            "of these interpolated": [p["error"] for row in own for p in row["parts"] if p["interpolated"]],
+            "parts alone, beside the whole": [part["beside_whole"] for row in own for part in row["parts"]],
+            "of parts alone interpolated": [p["error"] for row in own for p in row["parts"] if p["interpolated"]],
             "parts in a chain": [part["chain_error"] for row in own for part in row["parts"]],
             "chains end to end": [chain["error"] for row in own for chain in row["chains"]],
             "whole networks": [row["whole"]["error"] for row in own],

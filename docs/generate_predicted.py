@@ -20,7 +20,9 @@ HEAD = """\
 Whole networks are profiled on one thread and cut by four plans: in two where a quarter, half and three quarters of
 the time have passed, and in three. Each part is written for the runtime and timed *alone*, over and over in a process
 of its own, and *in a chain*, one pinned process a part, tensors over loopback, one sample after another. Errors are
-(predicted - measured) / measured. *Interpolated* parts are those that the profile did not measure as they are.
+(predicted - measured) / measured. *Interpolated* parts are those that the profile did not measure as they are. *Beside
+the whole* is the error of what a part takes of the whole network, both predicted and both measured together: what is
+left when a machine that became faster or slower after the profile is taken out.
 
 In a chain a part starts cold: while the others work its process waits, and its caches are theirs. What that costs is
 in the profile (`wake_up`) and predicted on top of each part. End to end so is the way over loopback, from the link as

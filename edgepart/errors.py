@@ -88,6 +88,10 @@ class TrainingInterrupted(EdgepartError):
     """Ctrl-C during training; says how to resume."""
 
 
+class SearchInterrupted(EdgepartError):
+    """Ctrl-C during a search; says how to go on."""
+
+
 class ExportError(EdgepartError):
     """A part that a runtime cannot hold; names the operation and the layer."""
 

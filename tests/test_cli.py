@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgepart.cli.main import COMMANDS, edgepart, main
 from edgepart.cli.output import parse_pairs, parse_size, print_json, print_table
-from edgepart.errors import EdgepartError, TrainingInterrupted
+from edgepart.errors import EdgepartError, SearchInterrupted, TrainingInterrupted
 
 
 def every_command():
@@ -71,6 +71,7 @@ def failing(error):
     [
         (EdgepartError("the plan does not fit"), 2, "edgepart: the plan does not fit\n"),
         (TrainingInterrupted("stopped; saved"), 130, "edgepart: stopped; saved\n"),
+        (SearchInterrupted("stopped; kept"), 130, "edgepart: stopped; kept\n"),
         (KeyboardInterrupt(), 130, "edgepart: interrupted\n"),
         (click.UsageError("no such thing"), 2, "no such thing"),
     ],

@@ -99,7 +99,10 @@ def open_bundle(path: str | Path) -> Bundle:
     """
     folder = Path(path)
     if not (folder / MANIFEST).is_file():
-        what = "is not a bundle: it has no manifest.json" if folder.is_dir() else "does not exist"
+        if folder.is_dir():
+            what = "is not a bundle: it has no manifest.json"
+        else:
+            what = "is a file, expected a bundle's folder" if folder.exists() else "does not exist"
         raise BundleError(f"{folder} {what}; give the folder that 'edgepart build' wrote")
     try:
         manifest = Manifest.load(folder / MANIFEST)

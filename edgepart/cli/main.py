@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgepart.errors import EdgepartError, TrainingInterrupted
+from edgepart.errors import EdgepartError, SearchInterrupted, TrainingInterrupted
 
 #: command → module below ``edgepart.cli`` that holds a click command of the name ``command``, in order of use
 COMMANDS = {
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         click.echo(f"edgepart: {error}", err=True)
-        return 130 if isinstance(error, TrainingInterrupted) else 2
+        return 130 if isinstance(error, TrainingInterrupted | SearchInterrupted) else 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("edgepart: interrupted", err=True)
         return 130

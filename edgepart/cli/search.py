@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from edgepart.cli.output import estimate_lines, note, print_table
+from edgepart.cli.output import estimate_lines, note, print_json, print_table
 from edgepart.cli.search_options import DEFAULT_OBJECTIVES, DEFAULT_TRIALS, SEPARATE, Asked
 from edgepart.dispatch.threshold import DEFAULT_STRATEGY
-from edgepart.errors import MissingExtra
+from edgepart.errors import FileError, MissingExtra
 from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.files import require_parent, write_text
 from edgepart.partitioning.problem import Problem
@@ -34,16 +33,19 @@ def answer(
     *,
     exits_per_part: int = 3,
     strategy: str | None = None,
-    show: bool = True,
-) -> dict[str, Any]:
-    """Search, print the front if ``show``, write it, its picture and the plan that was picked; the front as JSON.
+    as_json: bool = False,
+) -> None:
+    """Search, print the front, write it, its picture and the plan that was picked.
+
+    It is printed first, so that a full disk does not lose it. If the search was stopped, what it found until then is
+    printed and written, but no plan: its points may have other numbers than those of the search that goes on.
 
     Args:
         runtime: that the profile was measured on
         output: file of the plan; the front, its picture and the trials lie beside it
 
     Raises:
-        EdgepartError: as :func:`edgepart.search.search` and :meth:`edgepart.search.Front.plan`.
+        EdgepartError: as :func:`edgepart.search.search` and :meth:`edgepart.search.Front.plan`, and what stopped it.
     """
     require_parent(output)
     folder = output.parent
@@ -58,17 +60,37 @@ def answer(
         trials=asked.trials or DEFAULT_TRIALS,
         seed=asked.seed or 0,
         storage=asked.storage or folder / JOURNAL,
+        tell=note,
     )
     document = front.record()
-    document.save(folder / FRONT)
-    if show:
+    if as_json:
+        print_json(document.model_dump(mode="json"))
+    else:
         show_front(front, document)
-    note(f"wrote {folder / FRONT}")
-    _draw(front, folder / PICTURE)
-    if asked.pick is not None:
-        front.plan(asked.pick).save(output)
-        note(f"wrote {output}, the plan of point {asked.pick}")
-    return document.model_dump(mode="json")
+    if asked.storage is not None and not front.trials and front.stopped is None:
+        note("all choices could be tried, so that no trials were needed: --storage was not used")
+    try:
+        _write(front, document, output, asked.pick)
+    except FileError as error:
+        if front.stopped is None:
+            raise
+        raise FileError(f"{front.stopped}; and {error}") from error
+    if front.stopped is not None:
+        raise front.stopped
+
+
+def _write(front: Front, document: Pareto, output: Path, pick: int | None) -> None:
+    document.save(output.parent / FRONT)
+    note(f"wrote {output.parent / FRONT}")
+    known = pick is not None and pick <= len(front.points)
+    _draw(front, output.parent / PICTURE, pick if known and front.stopped is None else None)
+    if pick is None:
+        return
+    if front.stopped is not None:
+        note(f"did not write {output}: point {pick} may be another one when the search has ended")
+        return
+    front.plan(pick).save(output)
+    note(f"wrote {output}, the plan of point {pick}")
 
 
 def show_front(front: Front, document: Pareto) -> None:
@@ -133,7 +155,7 @@ def _estimated(front: Front) -> bool:
     return any(tier.estimated for tier in front.problem.tiers)
 
 
-def _draw(front: Front, target: Path) -> None:
+def _draw(front: Front, target: Path, picked: int | None) -> None:
     if len(front.objectives) < 2:
         return
     try:
@@ -141,5 +163,5 @@ def _draw(front: Front, target: Path) -> None:
     except MissingExtra as error:
         note(f"no picture: {error}")
         return
-    write_text(target, plot(front))
+    write_text(target, plot(front, picked))
     note(f"wrote {target}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgepart.errors import PlanError
+from edgepart.errors import EdgepartError, PlanError
 from edgepart.files import Document, Record
 from edgepart.partitioning.plan import Plan
 from edgepart.partitioning.planning import make_plan
@@ -20,7 +20,10 @@ from edgepart.partitioning.quantities import unit
 from edgepart.partitioning.routes import Route
 
 ACCURACY = "accuracy"
-KNEE = "the least sum of the objectives, each scaled to 0…1 over the front: farthest below the plane through its ends"
+KNEE = (
+    "the least sum of the objectives, each scaled to 0…1 over the front; with two objectives, the farthest below the "
+    "line through both ends"
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Front:
         proven: whether nothing within the space is better than any point
         how: how the points were found, in a clause
         cautions: what the user should know, a sentence each
+        trials: that were finished, of all routes; 0 where all choices could be tried
+        stopped: what kept the search from its trials, Ctrl-C or a lost storage
     """
 
     problem: Problem
@@ -99,6 +104,8 @@ class Front:
     strategy: str
     runtime: str = ""
     cautions: tuple[str, ...] = ()
+    trials: int = 0
+    stopped: EdgepartError | None = None
 
     @property
     def knee(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgepart.bundle.bundle import Bundle
@@ -36,6 +36,7 @@ def search(
     seed: int = 0,
     storage: str | Path | None = None,
     most_listed: int = MOST_LISTED,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Front:
     """Choose exits, their heads, thresholds and the placement at once; every choice is scored from recorded answers.
 
@@ -55,13 +56,15 @@ def search(
         storage: of the trials, where they go on from: an Optuna storage URL, the path of a journal file, or None
         most_listed: choices up to which all are tried if each has to be worked out by itself; where they are scored
             from tables, 50 times as many with one cost, 2,500 times, placements counted, with several
+        tell: told, while it goes on, what the user should know: that it waits for another search
 
     Raises:
         BundleError: a bank that is not complete, or not of the same network or samples.
         UnknownName: no such objective or strategy.
         InfeasiblePlan: no placement keeps to the limits, or no trial found one.
         PlanError: objectives that cannot be searched for, or no exit to choose.
-        FileError: the storage cannot be reached.
+        SearchInterrupted: Ctrl-C before any point was found; afterwards, ``stopped`` of the front says so.
+        FileError: the storage cannot be reached or is damaged, and no point was found before.
         MissingExtra: Optuna is needed and not installed.
     """
     if trials < 1:
@@ -73,15 +76,16 @@ def search(
         small = listing(of, most_listed)
         if small is not None:
             return _tried(of, small)
-        return _looked_for(Study(of, storage, seed), trials)
+        return _looked_for(Study(of, storage, seed, tell), trials)
 
     def on_route(where: Problem, asked: Sequence[str]) -> Found:
         return one(make_space(where, bank, asked, separate, exits_per_part))
 
     found = one(space) if problem.joined is None else over_routes(problem, space.objectives, on_route)
     if not found.points:
-        why = f"{found.how}{f' ({found.stopped})' if found.stopped else ''}"
-        raise InfeasiblePlan(f"{why}: loosen a limit, or give more trials")
+        if found.stopped is not None:
+            raise found.stopped
+        raise InfeasiblePlan(f"{found.how}: loosen a limit, or give more trials")
     return Front(
         problem=space.bounded,
         objectives=space.objectives,
@@ -90,7 +94,9 @@ def search(
         how=found.how,
         strategy=space.bank.strategy,
         runtime=runtime,
-        cautions=(*space.bank.cautions, *([found.stopped] if found.stopped else [])),
+        cautions=space.bank.cautions,
+        trials=found.trials,
+        stopped=found.stopped,
     )
 
 
@@ -104,4 +110,4 @@ def _looked_for(study: Study, trials: int) -> Found:
     done, stopped = study.run(trials)
     points = study.points()
     how = f"found by {done} trials, not proven" if points else f"none of {done} trials keeps to the limits"
-    return Found(best_of(study.space, points) if points else [], False, how, stopped)
+    return Found(best_of(study.space, points) if points else [], False, how, done, stopped)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edgepart.errors import InfeasiblePlan
+from edgepart.errors import EdgepartError, FileError, InfeasiblePlan
 from edgepart.partitioning.minimum_cut import MinimumCut
 from edgepart.partitioning.problem import Problem
 from edgepart.partitioning.quantities import quantity
@@ -23,12 +23,13 @@ _INSTEAD = "latency"
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found: see :class:`~edgepart.search.front.Front`; ``stopped``: what kept it from going on."""
+    """What a search found: see :class:`~edgepart.search.front.Front`."""
 
     points: Sequence[Point]
     proven: bool
     how: str
-    stopped: str = ""
+    trials: int = 0
+    stopped: EdgepartError | None = None
 
 
 def over_routes(problem: Problem, objectives: Sequence[str], one: Callable[[Problem, Sequence[str]], Found]) -> Found:
@@ -41,9 +42,11 @@ def over_routes(problem: Problem, objectives: Sequence[str], one: Callable[[Prob
 
     Raises:
         InfeasiblePlan: no placement keeps to the limits on any route.
+        FileError: the storage cannot be reached, and nothing was found before.
     """
     points: list[Point] = []
-    proven, how, stopped = True, [], ""
+    proven, how, trials = True, [], 0
+    stopped: EdgepartError | None = None
     for route in routes(problem):
         if route.barred or stopped:
             continue
@@ -56,17 +59,22 @@ def over_routes(problem: Problem, objectives: Sequence[str], one: Callable[[Prob
             found = one(replace(route.problem, limits=limits), asked)
         except InfeasiblePlan:
             continue
+        except FileError as error:
+            if not points:
+                raise
+            stopped = error
+            continue
         for point in found.points:
             values = dict(zip(asked, point.values, strict=True))
             told = tuple(values.get(name, 0.0) for name in objectives)
             points.append(replace(point, values=told, route=route.tiers))
         how.append(f"{' > '.join(route.names)}: {found.how}")
-        proven, stopped = proven and found.proven, found.stopped
+        proven, trials, stopped = proven and found.proven, trials + found.trials, found.stopped
     if not points and proven:
         best(problem, MinimumCut())
         raise InfeasiblePlan("no placement satisfies the limits")
     kept = nondominated(minimised([point.values for point in points], objectives)) if points else []
-    return Found([points[index] for index in kept], proven and not stopped, "; ".join(how), stopped)
+    return Found([points[index] for index in kept], proven and not stopped, "; ".join(how), trials, stopped)
 
 
 def _counts(route: Route, name: str) -> bool:

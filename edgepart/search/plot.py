@@ -7,12 +7,12 @@ from edgepart.evaluation.report_style import INK, MUTED, tier_colour
 from edgepart.search.front import ACCURACY, Front, Point
 from edgepart.units import amount, percent
 
-#: more points than this are drawn without their numbers
-_NUMBERED = 40
 
+def plot(front: Front, picked: int | None = None) -> str:
+    """An SVG file; the pointer on a point tells its number and all of its objectives, a ring marks the knee.
 
-def plot(front: Front) -> str:
-    """An SVG file; the pointer on a point tells all of its objectives, a ring marks the knee."""
+    Numbers are written at the knee, the ends and the point that was picked: beside all of them they would overlap.
+    """
     from matplotlib.ticker import FuncFormatter
 
     across, up = axes_of(front.objectives)
@@ -39,9 +39,10 @@ def plot(front: Front) -> str:
         [x[knee]], [y[knee]], s=130, facecolors="none", edgecolors=tier_colour(4), linewidths=2, zorder=3, label="knee"
     )
     canvas.name(ring, f"knee: {told(front, front.knee)}")
-    if len(x) <= _NUMBERED:
-        for number, place in enumerate(zip(x, y, strict=True), start=1):
-            canvas.axes.annotate(str(number), place, (4, 4), textcoords="offset points", color=INK, fontsize=8.5)
+    ends = (x.index(min(x)) + 1, x.index(max(x)) + 1)
+    for number in sorted({front.knee, *ends, *([] if picked is None else [picked])}):
+        place = x[number - 1], y[number - 1]
+        canvas.axes.annotate(str(number), place, (4, 4), textcoords="offset points", color=INK, fontsize=8.5)
     for index, axis in ((across, canvas.axes.xaxis), (up, canvas.axes.yaxis)):
         name = front.objectives[index]
         axis.set_major_formatter(FuncFormatter(lambda at, _, name=name: shown(name, at, units[name])))

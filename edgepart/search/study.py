@@ -9,17 +9,18 @@ are made by NSGA-II.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from edgepart.errors import FileError, MissingExtra
+from edgepart.errors import EdgepartError, FileError, MissingExtra, SearchInterrupted
 from edgepart.files import require_parent
 from edgepart.progress import progress
 from edgepart.search.choices import Choices
@@ -43,12 +44,18 @@ _CROSSED = 0.15
 class Study:
     """A search that goes on where it was left; its name is a digest of the space, so that only equal ones share it."""
 
-    def __init__(self, space: Space, storage: str | Path | None, seed: int = 0) -> None:
-        """``storage``: an Optuna storage URL, the path of a journal file, or None for the memory of this process.
+    def __init__(
+        self, space: Space, storage: str | Path | None, seed: int = 0, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Open the study, or begin it.
+
+        Args:
+            storage: an Optuna storage URL, the path of a journal file, or None for the memory of this process
+            tell: told once if the journal is held by another process for more than a few seconds
 
         Raises:
             MissingExtra: Optuna is not installed.
-            FileError: the storage cannot be reached.
+            FileError: the storage cannot be reached, or is damaged.
         """
         if importlib.util.find_spec("optuna") is None:
             raise MissingExtra("optuna", "optuna")
@@ -59,14 +66,14 @@ class Study:
         self._findings = Findings(self._choices)
         self._variables = self._choices.variables()
         with _quiet(), self._reached(ImportError, ValueError):
-            self._study = _open(self.name, storage, space)
+            self._study = _open(self.name, storage, space, tell)
 
     def finished(self) -> int:
         """Trials that have been scored, by whomever."""
         return len(self._trials("COMPLETE", "PRUNED"))
 
-    def run(self, trials: int) -> tuple[int, str]:
-        """Go on until so many trials are finished; how many are, and what kept the search from it, in a sentence.
+    def run(self, trials: int) -> tuple[int, EdgepartError | None]:
+        """Go on until so many trials are finished; how many are, and what kept the search from it.
 
         Raises:
             FileError: the storage cannot be reached, and nothing was found before.
@@ -81,12 +88,14 @@ class Study:
                         before, done = done, self.finished()
                         advance(done - before)
         except KeyboardInterrupt:
-            return done, f"interrupted after {done} of {trials} trials: run the same command again to go on"
+            return done, SearchInterrupted(
+                f"interrupted after {done} of {trials} trials: run the same command again to go on"
+            )
         except FileError as error:
             if self._findings.empty:
                 raise
-            return done, f"after {done} of {trials} trials: {error}"
-        return done, ""
+            return done, FileError(f"after {done} of {trials} trials: {error}")
+        return done, None
 
     def points(self) -> list[Point]:
         """The best of all trials; of those looked at before, where the storage cannot be reached any more."""
@@ -161,18 +170,22 @@ class Study:
             ) from error
 
 
-def _open(name: str, storage: str | Path | None, space: Space) -> optuna.Study:
+def _open(name: str, storage: str | Path | None, space: Space, tell: Callable[[str], None]) -> optuna.Study:
     import optuna
-    from optuna.storages.journal import JournalFileBackend
 
     directions: list[Literal["minimize", "maximize"]] = [
         "maximize" if objective == ACCURACY else "minimize" for objective in space.objectives
     ]
-    place: Any = storage
-    if storage is not None and "://" not in str(storage):
-        require_parent(Path(storage))
-        place = optuna.storages.JournalStorage(JournalFileBackend(str(storage)))
-    return optuna.create_study(study_name=name, storage=place, directions=directions, load_if_exists=True)
+    create = functools.partial(optuna.create_study, study_name=name, directions=directions, load_if_exists=True)
+    if storage is None or "://" in str(storage):
+        return create(storage=None if storage is None else str(storage))
+    from edgepart.search.journal import open_journal, readable
+
+    journal = Path(storage)
+    require_parent(journal)
+    opened = open_journal(journal, tell)
+    with readable(journal):
+        return create(storage=opened)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import click
@@ -12,9 +13,10 @@ from click.testing import CliRunner
 from small_networks import EXAMPLE, captured, images, network, plan_for
 
 from edgepart.bundle import build
+from edgepart.cli.output import json_option
 from edgepart.cli.search import answer
 from edgepart.cli.search_options import options
-from edgepart.errors import BundleError, DispatchError, EdgepartError, PlanError
+from edgepart.errors import BundleError, DispatchError, EdgepartError, FileError, PlanError, SearchInterrupted
 from edgepart.evaluation import evaluate
 from edgepart.evaluation.as_planned import as_planned
 from edgepart.evaluation.costs import cost_model, tabulate
@@ -22,6 +24,8 @@ from edgepart.evaluation.exit_shares import exit_shares
 from edgepart.partitioning import Plan
 from edgepart.partitioning.values import value
 from edgepart.search import Pareto, open_banks, search
+from edgepart.search.plot import plot
+from edgepart.search.study import Study
 from edgepart.testing.traces import synthetic_trace
 from edgepart.training import TrainingSettings
 
@@ -213,8 +217,9 @@ def test_nested_deployments_are_refused(bundles, problem):
 def command(problem, tmp_path):
     @click.command()
     @options
-    def run(asked):
-        click.echo(answer(problem, "torch", asked, tmp_path / "plan.json")["knee"])
+    @json_option
+    def run(asked, as_json):
+        answer(problem, "torch", asked, tmp_path / "plan.json", as_json=as_json)
 
     return lambda *given: CliRunner().invoke(run, given)
 
@@ -246,6 +251,71 @@ def test_a_large_search_keeps_its_trials_beside_the_plan(command, bundles, tmp_p
     assert (tmp_path / "plan.json").exists()
 
 
+SEVERAL = ("--thresholds", "each", "--objectives", "latency,accuracy,mobile.memory", "--trials", "12", "--pick", "1")
+
+
+@pytest.mark.parametrize(("raised", "error"), [(KeyboardInterrupt, SearchInterrupted), (OSError, FileError)])
+def test_a_search_that_is_stopped_shows_and_writes_what_it_found_and_fails(
+    command, bundles, tmp_path, monkeypatch, raised, error
+):
+    monkeypatch.setattr("edgepart.search.joint.listing", lambda space, most: None)
+    given, score, scored = ("--pareto", f"--bank={bundles[0].path}", *SEVERAL), Study._score, []
+
+    def stopped(self, chosen):
+        scored.append(chosen)
+        if len(scored) == 7:
+            raise raised("away")
+        return score(self, chosen)
+
+    monkeypatch.setattr(Study, "_score", stopped)
+    shown = command(*given)
+    assert type(shown.exception) is error
+    assert "after 6 of 12 trials" in str(shown.exception)
+    assert "Pareto front of" in shown.stdout
+    assert Pareto.load(tmp_path / "pareto.json").how == "found by 6 trials, not proven"
+    assert "did not write" in shown.stderr
+    assert not (tmp_path / "plan.json").exists()
+    assert command(*given).exception is None
+    assert Pareto.load(tmp_path / "pareto.json").how == "found by 12 trials, not proven"
+    assert (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.parametrize(("extra", "what"), [((), "Pareto front of"), (("--json",), '"knee"')])
+def test_the_front_is_printed_where_the_disk_is_full(command, bundles, tmp_path, monkeypatch, extra, what):
+    def full(self, path):
+        raise FileError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(Pareto, "save", full)
+    shown = command("--pareto", f"--bank={bundles[0].path}", *extra)
+    assert "No space left" in str(shown.exception)
+    assert what in shown.stdout
+
+
+def test_a_storage_that_is_not_needed_is_told(command, bundles, tmp_path):
+    storage = tmp_path / "trials.journal"
+    shown = command("--pareto", f"--bank={bundles[0].path}", "--storage", str(storage))
+    assert "no trials were needed: --storage was not used" in shown.stderr
+    assert not storage.exists()
+    assert "--storage" not in command("--pareto", f"--bank={bundles[0].path}").stderr
+
+
+def test_a_storage_that_is_needed_is_not_told(command, bundles, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgepart.search.joint.listing", lambda space, most: None)
+    shown = command("--pareto", f"--bank={bundles[0].path}", "--storage", str(tmp_path / "a.journal"), "--trials", "3")
+    assert shown.exception is None
+    assert "was not used" not in shown.stderr
+
+
+def test_the_picture_numbers_the_knee_the_ends_and_what_was_picked(problem, bundles):
+    front = search(problem, bundles, separate=True)
+    last = len(front.points)
+    picked = next(number for number in range(2, last) if number != front.knee)
+    for given, numbers in [(None, {1, front.knee, last}), (picked, {1, front.knee, last, picked})]:
+        drawn = ElementTree.fromstring(plot(front, given))
+        texts = [text for text in drawn.iter("{http://www.w3.org/2000/svg}text") if "8.5px" in text.get("style", "")]
+        assert {int(text.text) for text in texts} == numbers
+
+
 @pytest.mark.parametrize(
     ("given", "what"),
     [
@@ -253,6 +323,7 @@ def test_a_large_search_keeps_its_trials_beside_the_plan(command, bundles, tmp_p
         (["--bank", "here"], "--bank belongs to a search"),
         (["--pick", "3"], "--pick belongs to a search"),
         (["--pareto", "--bank", "/no/such/bundle"], "does not exist"),
+        (["--pareto", "--bank", __file__], "is a file, expected a bundle's folder"),
     ],
 )
 def test_options_that_do_not_fit_are_told(command, given, what):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from banks import best_values, chain_problem, every_choice, random_bank, random_problem
 
-from edgepart.errors import InfeasiblePlan, PlanError, UnknownName
+from edgepart.errors import FileError, InfeasiblePlan, PlanError, UnknownName
 from edgepart.partitioning.plan import Plan
 from edgepart.search import search
+from edgepart.search.study import Study
 from edgepart.testing.hardware import example_link
 
 WAYS = {("mobile", "edge", "cloud"): (0, 1, 2), ("mobile", "cloud"): (0, 2)}
@@ -108,6 +109,23 @@ def test_trials_are_for_each_route():
     assert found.how.count("found by 64 trials") == 2
     best = min(point.values[1] for point in exact.points)
     assert min(point.values[1] for point in found.points) == pytest.approx(best)
+
+
+def test_a_storage_that_is_lost_between_two_routes_leaves_the_points_of_the_first(monkeypatch):
+    opened, make = [], Study.__init__
+
+    def lost(self, *given):
+        opened.append(given)
+        if len(opened) == 2:
+            raise FileError("cannot reach the storage")
+        make(self, *given)
+
+    monkeypatch.setattr(Study, "__init__", lost)
+    problem = joined(chain_problem(6, 3, seed=3))
+    front = search(problem, random_bank(problem, 3, places=3), most_listed=0, trials=9)
+    assert str(front.stopped) == "cannot reach the storage"
+    assert front.trials == 9
+    assert len({point.route for point in front.points}) == 1
 
 
 def test_what_nothing_keeps_to_and_what_is_unknown_is_said():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from banks import beats, chain_problem, random_bank
 
-from edgepart.errors import FileError, InfeasiblePlan
+from edgepart.errors import FileError, InfeasiblePlan, SearchInterrupted
 from edgepart.search import search
 from edgepart.search import study as studies
 from edgepart.search.space import make_space
@@ -39,7 +39,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_never_stopped(tmp_path, monk
     problem = chain_problem(6, 2, seed=2)
     space = make_space(problem, random_bank(problem, 2, places=3), SEVERAL)
     whole = Study(space, tmp_path / "whole.journal")
-    assert whole.run(45) == (45, "")
+    assert whole.run(45) == (45, None)
 
     asked = 0
     score = Study._score
@@ -55,10 +55,10 @@ def test_an_interrupted_search_goes_on_as_if_it_had_never_stopped(tmp_path, monk
     journal = tmp_path / "parts.journal"
     done, stopped = Study(space, journal).run(45)
     assert done == 9
-    assert "interrupted after 9 of 45 trials" in stopped
+    assert "interrupted after 9 of 45 trials" in str(stopped)
     assert Study(space, journal).run(45)[0] < 45
     resumed = Study(space, journal)
-    assert resumed.run(45) == (45, "")
+    assert resumed.run(45) == (45, None)
     assert settings(resumed) == settings(whole)
     assert len(set(settings(whole))) > 30
     assert {p.values for p in resumed.points()} == {p.values for p in whole.points()}
@@ -73,8 +73,8 @@ def test_two_workers_share_a_study(tmp_path):
     space = make_space(problem, random_bank(problem, 3, places=3), ONE_COST)
     url = f"sqlite:///{tmp_path / 'trials.db'}"
     first, second = Study(space, url, seed=1), Study(space, url, seed=2)
-    assert first.run(5) == (5, "")
-    assert second.run(9) == (9, "")
+    assert first.run(5) == (5, None)
+    assert second.run(9) == (9, None)
     assert first.finished() == 9
     assert {p.values for p in first.points()} == {p.values for p in second.points()}
 
@@ -128,7 +128,8 @@ def test_what_was_found_before_the_storage_was_lost_is_kept(tmp_path, monkeypatc
 
     monkeypatch.setattr(studies.Study, "_score", lost)
     front = search(problem, bank, most_listed=0, trials=60, storage=folder / "trials.journal")
-    assert any("after 29 of 60 trials: cannot reach the storage" in caution for caution in front.cautions)
+    assert isinstance(front.stopped, FileError)
+    assert "after 29 of 60 trials: cannot reach the storage" in str(front.stopped)
     for point in scored[:29]:
         assert any(
             found.values == point.values or beats(found.values, point.values, ONE_COST) for found in front.points
@@ -139,4 +140,14 @@ def test_what_was_found_before_the_storage_was_lost_is_kept(tmp_path, monkeypatc
 def test_no_trial_within_the_limits_is_told():
     problem = chain_problem(limits={"latency": 1e-6})
     with pytest.raises(InfeasiblePlan, match="none of 5 trials"):
+        search(problem, random_bank(problem, 0), most_listed=0, trials=5)
+
+
+def test_ctrl_c_before_anything_was_found_is_no_infeasible_plan(monkeypatch):
+    def interrupted(self, chosen):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Study, "_score", interrupted)
+    problem = chain_problem()
+    with pytest.raises(SearchInterrupted, match="interrupted after 0 of 5 trials"):
         search(problem, random_bank(problem, 0), most_listed=0, trials=5)
