@@ -115,14 +115,15 @@ def measure_cuts(
     Args:
         layers_s: about what each layer takes: where the cuts lie is measured in it
         effort: ``budget_s`` is for everything, also for making the parts
-        allowed_s: seconds that may be spent on running them
+        allowed_s: seconds that may be spent on running them; the first ones are timed in any case
     """
     started, spent, found = time.monotonic(), 0.0, list[TimedCut]()
     boundaries, example = program.graph.boundaries(), dict(program.example())
     whole = runner(program.slice(None, None), example)
     places = spread(layers_s, [boundary.bytes for boundary in boundaries])
     while batch := list(itertools.islice(places, _TOGETHER)):
-        if spent + effort.least_calls * (len(batch) + 1) * sum(layers_s) > allowed_s:
+        # without a cut nothing says what a call costs: small networks, mostly made of calls, need some most
+        if found and spent + effort.least_calls * (len(batch) + 1) * sum(layers_s) > allowed_s:
             break
         calls = [whole]
         for position in batch:

@@ -21,11 +21,20 @@ _TOUCHED_BYTES = 64 * 2**20
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.001, 0.05
 #: runs of a call in a round: after the wait, until it has settled, and once more
 RUNS_A_ROUND = SETTLING + 1
+#: forward passes for each layer that waiting may take, of those that all timing may; and rounds at least
+_PASSES_PER_LAYER, _LEAST_ROUNDS = 2, 2
 
 
 def wait_s(whole_s: float) -> float:
     """How long a part waits, about, while the others of its network work."""
     return min(max(whole_s, _LEAST_WAIT_S), _MOST_WAIT_S)
+
+
+def rounds_of_waiting(layers: int, cuts: int, rounds: int) -> tuple[int, int]:
+    """Cuts and rounds that a network of so many layers is worth, of those wanted: a small one is soon told."""
+    passes = _PASSES_PER_LAYER * layers // RUNS_A_ROUND
+    cuts = max(1, min(cuts, passes // rounds))
+    return cuts, max(_LEAST_ROUNDS, min(rounds, passes // cuts))
 
 
 def measure_wake_up(

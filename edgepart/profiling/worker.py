@@ -34,7 +34,7 @@ from edgepart.profiling.pieces import (
     spread,
 )
 from edgepart.profiling.timing import QUICK, Effort, time_in_turn
-from edgepart.profiling.waiting import RUNS_A_ROUND, measure_wake_up
+from edgepart.profiling.waiting import RUNS_A_ROUND, measure_wake_up, rounds_of_waiting
 
 #: the share of the progress bar that each stage takes: reference networks, segments, layers, cuts
 _STAGES = (0.05, 0.3, 0.2, 0.45)
@@ -77,7 +77,7 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     layers_s = _scaled([layers[position].median_s for position in range(len(layers))], whole.median_s)
     segments_s = [piece.latency for piece in pieces]
     left_s = PASSES_PER_LAYER * len(layers) * whole.median_s - spent_s([*layers.values(), *segments_s, whole], effort)
-    waiting_cuts, rounds = _QUICK_WAITING if request["quick"] else _WAITING
+    waiting_cuts, rounds = rounds_of_waiting(len(layers), *(_QUICK_WAITING if request["quick"] else _WAITING))
     left_s -= waiting_cuts * rounds * RUNS_A_ROUND * whole.median_s
     effort_of_cuts = _QUICK_CUTS if request["quick"] else _CUTS
     cuts = measure_cuts(program, layers_s, effort_of_cuts, left_s, stage(3), runner)

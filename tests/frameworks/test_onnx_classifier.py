@@ -114,6 +114,8 @@ def assert_exact(network, shape, features, **settings):
     torch.manual_seed(0)
     x = torch.randn(4, *shape) + torch.randn(4, *[1] * len(shape))  # maps whose means differ
     for module in network.modules():
+        if hasattr(module, "reset_parameters"):  # they were drawn at whatever seed the import was made
+            module.reset_parameters()
         if isinstance(module, nn.BatchNorm1d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)

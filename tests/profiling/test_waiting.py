@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepart.profiling.waiting import RUNS_A_ROUND, measure_wake_up, wait_s
+from edgepart.profiling.waiting import RUNS_A_ROUND, measure_wake_up, rounds_of_waiting, wait_s
 
 
 class Part:
@@ -53,3 +53,9 @@ def test_a_part_that_is_faster_after_waiting_costs_nothing_more():
 
 def test_a_wait_is_as_long_as_the_network_takes_within_bounds():
     assert [wait_s(seconds) for seconds in (0.0, 0.004, 0.02, 3.0)] == [0.001, 0.004, 0.02, 0.05]
+
+
+def test_a_small_network_is_not_timed_after_waiting_for_longer_than_everything_else():
+    assert [rounds_of_waiting(layers, 3, 12) for layers in (1, 5, 20, 24, 48, 72, 1000)] == [
+        (1, 2), (1, 2), (1, 10), (1, 12), (2, 12), (3, 12), (3, 12)
+    ]  # fmt: skip
