@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from edgepart import plugins
+
 ROOT = Path(__file__).resolve().parent.parent
-DEPLOYABLE = {"confidence", "entropy", "cartography", "cartography-adaptive", "random", "fixed-tier"}
 
 
 def run(example: str, output: Path) -> None:
@@ -30,7 +31,7 @@ def load(report: Path) -> dict:
 def check(report: dict, exits: int) -> None:
     """The promises that hold for every report: all strategies, shares that sum to one, a ceiling that caps."""
     assert len(report["exits"]) == exits
-    assert {x["strategy"] for x in report["curves"]} == DEPLOYABLE | {"oracle"}
+    assert {x["strategy"] for x in report["curves"]} == set(plugins.names("strategy"))
     assert report["strategies"]
     for entry in report["strategies"]:
         assert sum(entry["tier_share"].values()) == pytest.approx(1)
