@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgepart.dispatch import options
 from edgepart.dispatch.base import CostTable, Setting
 from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdStrategy
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
 from edgepart.evaluation.costs import Costs
-from edgepart.evaluation.replay import replay
+from edgepart.evaluation.replay import Result, replay
 from edgepart.evaluation.report import AsPlanned
 from edgepart.partitioning.plan import Plan
 
@@ -19,17 +21,20 @@ def as_planned(plan: Plan, validation: Trace, test: Trace, costs: Costs) -> AsPl
         return None
     strategy, setting = planned_setting(plan, validation, costs.table)
     seen, found = (replay(trace, strategy.policy(setting), costs, setting) for trace in (validation, test))
-    return AsPlanned(
-        strategy=strategy.name,
-        thresholds=plan.thresholds,
-        accuracy=found.accuracy,
-        cost=found.cost,
-        saving=found.saving,
-        tier_share=found.tier_share,
-        exit_share=found.exit_share,
-        validation_accuracy=seen.accuracy,
-        validation_cost=seen.cost,
-    )
+    return AsPlanned(strategy=strategy.name, thresholds=plan.thresholds, **figures(found, seen))
+
+
+def figures(found: Result, seen: Result) -> dict[str, Any]:
+    """The fields of :class:`~edgepart.evaluation.report.Figures`, from the results on test and validation."""
+    return {
+        "accuracy": found.accuracy,
+        "cost": found.cost,
+        "saving": found.saving,
+        "tier_share": found.tier_share,
+        "exit_share": found.exit_share,
+        "validation_accuracy": seen.accuracy,
+        "validation_cost": seen.cost,
+    }
 
 
 def planned_setting(plan: Plan, validation: Trace, table: CostTable) -> tuple[ThresholdStrategy, Setting]:

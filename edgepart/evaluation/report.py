@@ -88,7 +88,20 @@ class TemperatureReport(Record):
     validation_error_after: Share
 
 
-class StrategyReport(Record):
+class Figures(Record):
+    """What a setting gives on the test data, and on the validation data beside it."""
+
+    accuracy: Share
+    cost: FiniteFloat
+    #: 1 - cost / cost of the full model; negative where it costs more
+    saving: FiniteFloat
+    tier_share: dict[str, Share]
+    exit_share: dict[str, Share]
+    validation_accuracy: Share
+    validation_cost: FiniteFloat
+
+
+class StrategyReport(Figures):
     """A strategy at one setting: chosen on the validation data, measured on the test data."""
 
     name: str
@@ -101,33 +114,17 @@ class StrategyReport(Record):
     allowed_drop: Share
     #: False for a ceiling that looks at the labels
     deployable: bool = True
-    accuracy: Share
-    cost: FiniteFloat
-    #: 1 - cost / cost of the full model; negative where it costs more
-    saving: FiniteFloat
-    tier_share: dict[str, Share]
-    exit_share: dict[str, Share]
-    validation_accuracy: Share
-    validation_cost: FiniteFloat
     measures: dict[str, FiniteFloat] = Field(default_factory=dict)
     #: of strategies that promise an accuracy
     promise: PromiseReport | None = None
 
 
-class AsPlanned(Record):
+class AsPlanned(Figures):
     """The strategy and thresholds that the plan was chosen with, on both traces."""
 
     strategy: str
     #: exit → threshold, as the strategy is given it
     thresholds: dict[str, FiniteFloat]
-    accuracy: Share
-    cost: FiniteFloat
-    #: 1 - cost / cost of the full model; negative where it costs more
-    saving: FiniteFloat
-    tier_share: dict[str, Share]
-    exit_share: dict[str, Share]
-    validation_accuracy: Share
-    validation_cost: FiniteFloat
 
 
 class Unreached(Record):

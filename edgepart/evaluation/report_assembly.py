@@ -20,6 +20,7 @@ from edgepart.dispatch.risk import loss_table
 from edgepart.dispatch.temperature import calibration_error
 from edgepart.dispatch.trace import Trace
 from edgepart.evaluation import metrics, selection
+from edgepart.evaluation.as_planned import figures
 from edgepart.evaluation.costs import Costs
 from edgepart.evaluation.replay import full_model, replay
 from edgepart.evaluation.report import (
@@ -126,15 +127,9 @@ def choice_report(curve: StrategyCurve, choice: Choice, test: Trace, costs: Cost
         chosen_for=f"accuracy drop ≤ {100 * choice.drop:g} %",
         allowed_drop=choice.drop,
         deployable=curve.strategy.deployable,
-        accuracy=result.accuracy,
-        cost=result.cost,
-        saving=result.saving,
-        tier_share=result.tier_share,
-        exit_share=result.exit_share,
-        validation_accuracy=seen.accuracy,
-        validation_cost=seen.cost,
         measures=_measures(test, result.decisions) if result.decisions else {},
         promise=_promise_report(curve.strategy.promise(setting), test, result.decisions) if result.decisions else None,
+        **figures(result, seen),
     )
 
 
