@@ -17,6 +17,7 @@ from edgepart.data.base import Preprocessing
 from edgepart.data.dataset import Dataset
 from edgepart.errors import BundleError, EdgepartError, ExportError, FileError, MissingExtra, TrainingInterrupted
 from edgepart.files import read_json, replace_folder, require_parent, sha256, write_json
+from edgepart.lock import alone
 
 REQUEST = "request.json"
 
@@ -43,16 +44,24 @@ class Workspace:
         Args:
             request: what determines the result, each as text or digest
             say: told which of the two it is, where there is an unfinished build
+
+        Raises:
+            BundleError: another process builds the same bundle.
         """
-        try:
-            self._open(request, say)
-            yield
-            self._finish()
-        except EdgepartError as error:
-            resumable = isinstance(error, TrainingInterrupted | FileError | ExportError | MissingExtra)
-            if not (resumable and any(path.is_file() for path in self.state.rglob("*"))):
-                shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+        with alone(self.folder.with_name(f"{self.folder.name}.lock")) as is_alone:
+            if not is_alone:
+                raise BundleError(
+                    f"another process is building {self.output}: wait until it is done, or choose another output"
+                )
+            try:
+                self._open(request, say)
+                yield
+                self._finish()
+            except EdgepartError as error:
+                resumable = isinstance(error, TrainingInterrupted | FileError | ExportError | MissingExtra)
+                if not (resumable and any(path.is_file() for path in self.state.rglob("*"))):
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                raise
 
     def _open(self, request: Mapping[str, str], say: Say) -> None:
         if self.folder.exists():

@@ -33,6 +33,7 @@ from edgepart.errors import (
 from edgepart.frameworks.runtimes import runtime
 from edgepart.frameworks.torch import TorchFramework
 from edgepart.hardware import catalogue
+from edgepart.lock import alone
 from edgepart.training import TrainingSettings
 
 HEADS = TrainingSettings.for_mode("heads", epochs=2, batch_size=16)
@@ -79,6 +80,15 @@ def weights(bundle):
         for stage in part.manifest.stages
         for name, tensor in torch.export.load(part.folder / stage.file).state_dict.items()
     }
+
+
+def test_a_bundle_that_another_process_builds_is_left_to_it(model, plans, tmp_path):
+    with (
+        alone(tmp_path / "b.partial.lock"),
+        pytest.raises(BundleError, match=r"another process is building .*b: wait until it is done, or choose another"),
+    ):
+        make(model, plans["split"], tmp_path / "b")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("settings", "number"), [(HEADS, 2), (JOINT, 6)])
