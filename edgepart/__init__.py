@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgepart.bundle.build import build
     from edgepart.bundle.bundle import Bundle, open_bundle
+    from edgepart.bundle.inference import Answers, infer, infer_all
     from edgepart.dispatch import Trace
     from edgepart.errors import EdgepartError
     from edgepart.evaluation.evaluate import evaluate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = [
+    "Answers",
     "Boundary",
     "Bundle",
     "EdgepartError",
@@ -41,6 +43,8 @@ __all__ = [
     "capture",
     "evaluate",
     "exit_shares",
+    "infer",
+    "infer_all",
     "open_bundle",
     "partition",
     "profile",
@@ -51,6 +55,7 @@ __all__ = [
 
 #: public name → where it comes from, as type checkers see it above
 _HOMES = {
+    "Answers": "edgepart.bundle.inference",
     "Boundary": "edgepart.graph",
     "Bundle": "edgepart.bundle.bundle",
     "EdgepartError": "edgepart.errors",
@@ -64,6 +69,8 @@ _HOMES = {
     "capture": "edgepart.frameworks",
     "evaluate": "edgepart.evaluation.evaluate",
     "exit_shares": "edgepart.evaluation.exit_shares",
+    "infer": "edgepart.bundle.inference",
+    "infer_all": "edgepart.bundle.inference",
     "open_bundle": "edgepart.bundle.bundle",
     "partition": "edgepart.partitioning",
     "profile": "edgepart.profiling",

@@ -80,8 +80,8 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: str | Path, value: Any, indent: int | None = 1) -> None:
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> None:
@@ -170,15 +170,17 @@ class Document(Record):
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
+    #: of its lines; None writes a single one, for documents of numbers that nobody reads line by line
+    indent: ClassVar[int | None] = 1
 
     def save(self, path: str | Path) -> None:
-        """Write the document as readable JSON, atomically.
+        """Write the document as JSON, atomically.
 
         Raises:
             FileError: the folder is missing or the disk is full.
         """
         header = {"kind": f"edgepart.{self.kind}", "version": self.version}
-        write_json(path, header | self.model_dump(mode="json", exclude_none=True))
+        write_json(path, header | self.model_dump(mode="json", exclude_none=True), self.indent)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -9,9 +9,10 @@ import pytest
 import edgepart
 
 FUNCTIONS = [
-    "build", "capture", "evaluate", "exit_shares", "open_bundle", "partition", "profile", "record", "replay", "split",
+    "build", "capture", "evaluate", "exit_shares", "infer", "infer_all", "open_bundle", "partition", "profile",
+    "record", "replay", "split",
 ]  # fmt: skip
-CLASSES = ["Boundary", "Bundle", "EdgepartError", "Graph", "Part", "Plan", "Profile", "Report", "Trace"]
+CLASSES = ["Answers", "Boundary", "Bundle", "EdgepartError", "Graph", "Part", "Plan", "Profile", "Report", "Trace"]
 
 
 def test_the_public_names_are_these():

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.bundle.part import BundlePart
 from edgepart.data.dataset import Arrays, Dataset
+from edgepart.errors import DataError
 from edgepart.partitioning.plan import Plan
 from edgepart.progress import progress
 from edgepart.training.order import by_length, lengths
+
+if TYPE_CHECKING:
+    from edgepart.bundle.bundle import Bundle
 
 
 def answers(parts: Mapping[str, BundlePart], plan: Plan, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -38,6 +43,21 @@ def record_logits(
                 logits[indices, number] = found[name]
             advance(len(indices))
     return logits
+
+
+def require_fits(bundle: Bundle, dataset: Dataset) -> None:
+    """Check that a data set is one of the bundle's classes, with samples.
+
+    Raises:
+        DataError: it is empty or has other classes.
+    """
+    if dataset.classes != bundle.classes:
+        raise DataError(
+            f"{dataset.source} has the classes {', '.join(dataset.classes)}, but the bundle {bundle.path} has "
+            f"{', '.join(bundle.classes)}: read the data with the bundle's classes"
+        )
+    if not len(dataset):
+        raise DataError(f"{dataset.source} holds no samples, expected at least one")
 
 
 def embed_all(embed: Callable[[Arrays], NDArray[np.float32]], dataset: Dataset, batch_size: int) -> NDArray[np.float32]:

@@ -12,10 +12,12 @@ from edgepart.bundle.manifest import MANIFEST, Manifest, verify
 from edgepart.bundle.part import BundlePart, open_part
 from edgepart.bundle.training_record import TrainingRecord
 from edgepart.data.preprocessing import Preprocessing
+from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import BundleError, FileError
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.runtimes import Artefact, runtime
+from edgepart.frameworks.signature import Signature
 from edgepart.graph import Graph
 from edgepart.hardware import Profile
 from edgepart.partitioning.plan import Plan
@@ -58,6 +60,20 @@ class Bundle:
     def graph(self) -> Graph:
         """The network that was cut."""
         return Graph.load(self.path / GRAPH)
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What the network is given and gives back."""
+        graph = self.graph
+        return Signature.of(
+            [graph.tensor(name) for name in graph.inputs], [graph.tensor(name) for name in graph.outputs], graph.symbols
+        )
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where its exits lie."""
+        tiers = self.plan.tier_names
+        return Layout(tiers, tuple(tiers.index(tier) for tier in self.plan.exit_tiers))
 
     @cached_property
     def training(self) -> TrainingRecord:

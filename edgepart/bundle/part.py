@@ -64,9 +64,21 @@ class BundlePart:
     def _stages(self, arrays: Arrays) -> Iterator[tuple[StageRecord, dict[str, Any]]]:
         known: dict[str, Any] = dict(arrays)
         for number, stage in enumerate(self.manifest.stages):
-            made = self._artefact(number).run({name: known[name] for name in stage.inputs if name in known})
-            known = {**known, **made}
+            known = {**known, **self.step(number, known)}
             yield stage, known
+
+    def step(self, number: int, known: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Run one stage on tensors by name, of which it takes what it reads.
+
+        Returns:
+            the tensors that it makes by name, and the logits (batch, C) of its exit by the exit's
+        """
+        stage = self.manifest.stages[number]
+        return self._artefact(number).run({name: known[name] for name in stage.inputs if name in known})
+
+    def needed(self, number: int) -> set[str]:
+        """Names of the tensors that stages from ``number`` on read, or that are passed on to the next part."""
+        return {name for stage in self.manifest.stages[number:] for name in stage.inputs} | set(self.outputs)
 
     def _artefact(self, number: int) -> Artefact:
         """The artefact of a stage, opened when it is first needed."""

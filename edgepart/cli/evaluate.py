@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from edgepart.cli.batches import NEEDLESS, batches_option, time_bundle
 from edgepart.cli.measure import (
     MEASURING,
     REPLAYING,
@@ -23,12 +25,17 @@ from edgepart.units import percent
 
 if TYPE_CHECKING:
     from edgepart.evaluation.report import Report
+    from edgepart.evaluation.stream_report import StreamReport, StreamStrategy, Stretch
 
 
 @click.command("evaluate")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--data", metavar="DATA", help="Labelled data: .tsv, .csv, .npz, a folder of images or file.py:function.")
 @click.option("--trace", type=click.Path(path_type=Path), help="A trace recorded earlier, instead of --data.")
+@click.option("--then", metavar="DATA", help="Labelled data of another domain, which come after those of --data.")
+@click.option("--then-trace", type=click.Path(path_type=Path), help="The same for --trace: then.trace.safetensors.")
+@click.option("--window", type=int, metavar="N", help="With --then: samples of a window along the stream.")
+@click.option("--shuffle", type=int, metavar="SEED", help="With --then: shuffle the samples of each domain.")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated; all by default.")
 @click.option(
     "--cost",
@@ -55,6 +62,7 @@ if TYPE_CHECKING:
     help="The folder to write.",
 )
 @measure_options
+@batches_option
 @json_option
 @click.pass_context
 def command(
@@ -63,6 +71,10 @@ def command(
     bundle: Path,
     data: str | None,
     trace: Path | None,
+    then: str | None,
+    then_trace: Path | None,
+    window: int | None,
+    shuffle: int | None,
     strategies: tuple[str, ...],
     cost: str,
     gamma: float | None,
@@ -72,6 +84,7 @@ def command(
     threads: int | None,
     output: Path,
     measure: bool,
+    batches: str | None,
     as_json: bool,
     **measuring: Any,
 ) -> None:
@@ -81,10 +94,34 @@ def command(
     reports what they give on yours, with curves, in OUTPUT/report.html and OUTPUT/report.json. The recording is
     kept in OUTPUT/trace.safetensors: --trace replays other strategies, costs or thresholds from it at once.
 
+    With --then the data are a stream that changes domain: what strategies do before the change, right after it and from
+    then on, those that adapt with and without a drift detector. Settings are chosen on validation data as ever.
+
     With --measure it runs the parts as one process a tier on this machine instead, one sample after another (of --data,
     or made up), and holds latency, memory and bytes against what was predicted. Samples take the full path, or leave at
     the confidence that --thresholds names; --thresholds plan takes those that the plan was chosen with.
+
+    With --batches it times whole batches of DATA on this machine: at every exit those that one strategy (confidence
+    unless another is named) lets leave are taken out and the others go on. The setting is chosen on validation for a
+    drop of .5 %, unless --thresholds names a single one.
     """
+    if batches is not None:
+        refuse_others(context, NEEDLESS, "has no part in --batches: leave it out")
+        given = context.get_parameter_source("runs") is not ParameterSource.DEFAULT
+        time_bundle(
+            bundle,
+            data,
+            chosen_output(context, output, "batched"),
+            batches,
+            strategies,
+            None if thresholds is None else _numbers(thresholds),
+            cost,
+            gamma,
+            measuring["runs"] if given else None,
+            threads,
+            as_json,
+        )
+        return
     if measure:
         refuse_others(context, REPLAYING, "has no part in --measure: leave it out")
         folder = chosen_output(context, output, "measured")
@@ -97,10 +134,15 @@ def command(
 
     if (data is None) == (trace is None):
         raise EdgepartError("give either --data or --trace (the trace.safetensors of an earlier report)")
+    _require_stream_fits(trace, then, then_trace, window, shuffle)
     report = evaluate(
         bundle,
         data,
         trace=trace,
+        then=then,
+        then_trace=then_trace,
+        window=window,
+        shuffle=shuffle,
         strategies=strategies or None,
         cost=cost,
         grid=_numbers(thresholds) if thresholds is not None else THRESHOLDS,
@@ -161,6 +203,52 @@ def _print(report: Report) -> None:
         for entry in report.unreached:
             if entry.allowed_drop == drop:
                 click.echo(f"  {entry.name}: no setting keeps that accuracy")
+    if report.stream is not None:
+        _print_stream(report, report.stream)
+
+
+def _require_stream_fits(
+    trace: Path | None, then: str | None, then_trace: Path | None, window: int | None, shuffle: int | None
+) -> None:
+    """Check that the options of a stream go together."""
+    if (then if trace else then_trace) is not None:
+        own, other = ("--trace", "--then-trace") if trace else ("--data", "--then")
+        raise EdgepartError(f"what follows {own} is given by {other}: give that")
+    if then is None and then_trace is None and (window, shuffle) != (None, None):
+        raise EdgepartError("--window and --shuffle are for a stream: give --then or --then-trace, too")
+
+
+def _print_stream(report: Report, stream: StreamReport) -> None:
+    """Before the change, right after it, and from then on."""
+    full = stream.full_model
+    click.echo(
+        f"\nthe stream: {stream.change:,} samples of {stream.sources[0]}, then {stream.samples - stream.change:,} of "
+        f"{stream.sources[1]}; the full model goes from {percent(full.first.accuracy)} to "
+        f"{percent(full.second.accuracy)}"
+    )
+    soon = f"next {stream.window}"
+    headers = ("strategy", "before", "saved", soon, "saved", "after", "saved", "false alarms", "found in")
+    for drop in report.allowed_drops:
+        lines = [
+            (
+                entry.name,
+                *(text for at in (entry.first, entry.after, entry.second) for text in _accuracy_saving(at)),
+                *_alarms(entry, stream.change),
+            )
+            for entry in stream.chosen(drop)
+        ]
+        print_table(headers, lines, f"\naccuracy before and after the change, drop of at most {100 * drop:g} % allowed")
+
+
+def _alarms(entry: StreamStrategy, change: int) -> tuple[str, str]:
+    """Alarms before the change, and in how many samples it was noticed."""
+    if entry.alarms is None:
+        return "-", "-"
+    return str(entry.false_alarms(change)), "never" if entry.delay is None else str(entry.delay)
+
+
+def _accuracy_saving(stretch: Stretch) -> tuple[str, str]:
+    return percent(stretch.accuracy), percent(stretch.saving)
 
 
 def _cost(report: Report, value: float | None) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LISTEN = "127.0.0.1:7740"
 _BUDGET_S, _QUICK_S = 5.0, 2.0
 #: other processes' load, in cores, above which the person is told
-_MUCH_LOAD = 0.5
+MUCH_LOAD = 0.5
 
 Command = Callable[..., None]
 
@@ -57,7 +57,8 @@ def measure_options(command: Command) -> Command:
         ),
         click.option("--shaped", is_flag=True, help="With --measure: shape every hop as the plan's link."),
         click.option(
-            "--runs", type=click.IntRange(min=1), default=50, show_default=True, help="With --measure: samples sent."
+            "--runs", type=click.IntRange(min=1), default=50, show_default=True,
+            help="With --measure: samples sent; with --batches: samples run, 256 by default.",
         ),
         click.option(
             "--measure", is_flag=True, help="Run the parts as processes here; predicted against measured latency."
@@ -133,7 +134,18 @@ def refuse_others(context: click.Context, needless: Sequence[str], why: str) -> 
 
 #: what only --measure reads, and what it does not
 MEASURING = ("runs", "shaped", "links", "pin_cores", "profiles")
-REPLAYING = ("trace", "strategies", "cost", "gamma", "temperature", "batch_size")
+REPLAYING = (
+    "trace",
+    "then",
+    "then_trace",
+    "window",
+    "shuffle",
+    "strategies",
+    "cost",
+    "gamma",
+    "temperature",
+    "batch_size",
+)
 #: in place of a threshold: those that the plan was chosen with
 PLANNED = "plan"
 
@@ -157,7 +169,7 @@ def measure_bundle(
     opened = open_bundle(bundle)
     threshold = _threshold(opened, thresholds)
     require_matplotlib()
-    _require_replaceable(output)
+    require_replaceable(output, "measured.json")
     pinned = parse_pairs("--pin-cores", options["pin_cores"])
     found = measure(
         opened,
@@ -226,7 +238,7 @@ def _print(found: Measured) -> None:
     click.echo(f"\nOther processes kept {load.mean_cores:.1f} cores busy on average, {load.maximum_cores:.1f} at most.")
     for remark in found.remarks:
         note(f"note: {remark}")
-    if load.mean_cores > _MUCH_LOAD:
+    if load.mean_cores > MUCH_LOAD:
         note("note: measure again on a quiet machine before you rely on this")
 
 
@@ -258,10 +270,10 @@ def _cores(tier: str, text: str) -> list[int]:
         raise EdgepartError(f"--pin-cores {tier}={text} does not name cores: expected numbers, as {tier}=0,1") from None
 
 
-def _require_replaceable(folder: Path) -> None:
-    """Check that nothing but an earlier measurement is replaced."""
+def require_replaceable(folder: Path, result: str) -> None:
+    """Check that nothing but an earlier measurement is replaced, which has that file."""
     require_parent(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "measured.json").is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / result).is_file():
         raise FileError(f"{folder} holds files that are no measurement: give a new folder")
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is a file: give a folder for the measurement")

@@ -66,6 +66,8 @@ class BanditPolicy(Policy):
         thresholds: for every arm K - 1 numbers, one for each exit but the last; inf where it does not ask
     """
 
+    order_free = False
+
     def __init__(
         self,
         layout: Layout,
@@ -78,6 +80,7 @@ class BanditPolicy(Policy):
         self._thresholds = [[*row, -math.inf] for row in thresholds]
         self.bandit = Bandit(len(thresholds), exploration)
         self._detector = detector
+        self.alarms = None if detector is None else detector.alarms
         self._arm = self.bandit.choose()
 
     @abstractmethod
@@ -89,6 +92,10 @@ class BanditPolicy(Policy):
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
         return float(probabilities.max()) >= self._thresholds[self._arm][exit_index]
+
+    def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
+        reached: NDArray[np.bool_] = met[:, -1].max(axis=-1) >= self._thresholds[self._arm][exit_index]
+        return reached
 
     def observe(self, outcome: Outcome) -> None:
         self._learn([float(met.max()) for met in (*outcome.earlier, outcome.probabilities)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -66,10 +66,16 @@ class Policy(Protocol):
     Contract (``edgepart.testing.strategies.StrategyContract``): :meth:`decide` gives exactly what :meth:`admit`,
     :meth:`at_exit` and :meth:`observe` give sample by sample, in order, however the samples are batched. A sample
     that enters at tier t meets the exits of tiers t, t + 1, … in order (:func:`edgepart.dispatch.layout.walk`).
+    :meth:`admit_batch` and :meth:`at_exit_batch` decide as :meth:`admit` and :meth:`at_exit` do; override them where
+    many samples at once are faster.
     """
 
     #: whether :meth:`admit` looks at the embedding, so that computing it has to be paid for
     uses_embedding: bool = False
+    #: whether a decision rests on the sample alone, not on those before it
+    order_free: bool = True
+    #: how many samples there had been at each alarm of its drift detector, in order; None where it has none
+    alarms: Sequence[int] | None = None
 
     def admit(self, embedding: NDArray[np.float32], state: State) -> int:
         """Index of the tier at which the sample enters."""
@@ -78,6 +84,15 @@ class Policy(Protocol):
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
         """Whether the sample leaves here; not asked at the last exit, where every sample leaves."""
         ...
+
+    def admit_batch(self, embeddings: NDArray[np.float32], state: State) -> NDArray[np.int64]:
+        """(B, D) embeddings → (B,) tiers at which the samples enter, asked in order."""
+        return np.array([self.admit(embedding, state) for embedding in embeddings], dtype=np.int64)
+
+    def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
+        """(B, M, C) probabilities at the M exits that these samples have met, this one last → (B,) who leaves here."""
+        leaves = [self.at_exit(exit_index, one[-1], replace(state, earlier=tuple(one[:-1]))) for one in met]
+        return np.array(leaves, dtype=np.bool_)
 
     def observe(self, outcome: Outcome) -> None:
         """Learn from a sample that has left; nothing for policies that do not adapt."""

@@ -29,6 +29,9 @@ class PageHinkley:
         run_length: how many samples pass between two false alarms on average, at least
         warm_up: samples before the first alarm, and after each
 
+    Attributes:
+        alarms: how many samples there had been at each alarm, that one included
+
     Raises:
         DispatchError: an argument is out of its range.
     """
@@ -40,10 +43,13 @@ class PageHinkley:
                 "expected above 0, at least 1 and at least 2"
             )
         self.tolerance, self.run_length, self.warm_up = tolerance, run_length, warm_up
+        self.alarms: list[int] = []
+        self._earlier = self._count = 0
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything but when the alarms were."""
+        self._earlier += self._count
         self._count, self._mean, self._squares = 0, 0.0, 0.0
         self._above, self._below = 0.0, 0.0
         self._height, self._review = math.inf, self.warm_up
@@ -67,6 +73,7 @@ class PageHinkley:
         self._above = max(self._above + apart - self.tolerance, 0.0)
         self._below = max(self._below - apart - self.tolerance, 0.0)
         if self._above >= self._height or self._below >= self._height:
+            self.alarms.append(self._earlier + self._count)
             self.reset()
             return True
         if self._count >= self._review:

@@ -57,6 +57,8 @@ class Random(Strategy):
 class RandomPolicy(RoutedPolicy):
     """Draws a tier for every sample; ``shares`` holds T numbers that sum to 1."""
 
+    order_free = False
+
     def __init__(self, layout: Layout, shares: Sequence[float], seed: int) -> None:
         super().__init__(layout)
         # The last bound is left out: rounding cannot push a draw beyond the last tier.

@@ -29,6 +29,12 @@ class RoutedPolicy(Policy):
         # A sample meets the exits of the tier it entered at first, so the first tier's last exit is its own.
         return self._layout.closes_tier(exit_index)
 
+    def admit_batch(self, embeddings: NDArray[np.float32], state: State) -> NDArray[np.int64]:
+        return self.tiers(embeddings)
+
+    def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
+        return np.full(len(met), self._layout.closes_tier(exit_index))
+
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)
         return self.leaving(self.tiers(trace.embeddings))

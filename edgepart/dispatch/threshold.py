@@ -85,7 +85,7 @@ class ThresholdStrategy(Strategy):
         self._exits = validation.exits[:-1]
 
     def policy(self, setting: Setting) -> ThresholdPolicy:
-        return ThresholdPolicy(self._layout, self.certainty_so_far, self.thresholds(setting))
+        return ThresholdPolicy(self._layout, self.certainty_so_far, self.thresholds(setting), self.alone)
 
     def certainties(self, trace: Trace) -> NDArray[np.float64]:
         """(N, K - 1) certainty at every exit but the last."""
@@ -101,20 +101,36 @@ class ThresholdStrategy(Strategy):
 
 
 class ThresholdPolicy(Policy):
-    """Leave at the first exit whose certainty reaches its threshold; ``thresholds``: (K - 1,)."""
+    """Leave at the first exit whose certainty reaches its threshold; ``thresholds``: (K - 1,).
 
-    def __init__(self, layout: Layout, certainty: Certainty, thresholds: NDArray[np.float64]) -> None:
+    ``alone`` where the certainty needs no exits but the one that is asked.
+    """
+
+    def __init__(
+        self, layout: Layout, certainty: Certainty, thresholds: NDArray[np.float64], alone: bool = False
+    ) -> None:
         self._layout = layout
         self._certainty = certainty
         self._thresholds = thresholds
+        self._alone = alone
 
     def admit(self, embedding: NDArray[np.float32], state: State) -> int:
         return self._layout.first_tier
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
         # float64 on both sides: in float32 a probability of .9 would not be ≥ .9
-        met = np.array([*state.earlier, probabilities], dtype=np.float64)
+        if self._alone:
+            met = np.asarray(probabilities, dtype=np.float64)[None]
+        else:
+            met = np.array([*state.earlier, probabilities], dtype=np.float64)
         return bool(self._certainty(met) >= self._thresholds[exit_index])
+
+    def admit_batch(self, embeddings: NDArray[np.float32], state: State) -> NDArray[np.int64]:
+        return np.full(len(embeddings), self._layout.first_tier, dtype=np.int64)
+
+    def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
+        reached: NDArray[np.bool_] = self._certainty(met) >= self._thresholds[exit_index]
+        return reached
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)

@@ -19,6 +19,21 @@ VERSION = 1
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 
+def log_softmax(logits: Floats) -> Floats:
+    """(…, C) → (…, C); stays finite for any finite logits (entropy from raw logits does not)."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def not_finite(exit_name: str, sample: int) -> TrainingError:
+    """What is raised where an exit gives no number."""
+    return TrainingError(
+        f"exit '{exit_name}' gives a NaN or infinite logit for sample {sample}: "
+        "train again with a lower learning rate, and check the inputs for NaN"
+    )
+
+
 @dataclass(frozen=True)
 class Trace:
     """What every exit says of every sample.
@@ -58,20 +73,15 @@ class Trace:
                 raise ValueError(f"{name} has shape {given}, expected {wanted} for logits {self.logits.shape}")
         if not np.isfinite(self.logits).all():
             sample, exit_number, _ = (int(index) for index in np.argwhere(~np.isfinite(self.logits))[0])
-            raise TrainingError(
-                f"exit '{self.exits[exit_number]}' gives a NaN or infinite logit for sample {sample}: "
-                "train again with a lower learning rate, and check the inputs for NaN"
-            )
+            raise not_finite(self.exits[exit_number], sample)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @cached_property
     def log_probabilities(self) -> Floats:
-        """(N, K, C) log-softmax; stays finite for any finite logits (entropy from raw logits does not)."""
-        shifted = self.logits - self.logits.max(axis=-1, keepdims=True)
-        result: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        return result
+        """(N, K, C) log-softmax."""
+        return log_softmax(self.logits)
 
     @cached_property
     def probabilities(self) -> Floats:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from edgepart.bundle.answers import embed_all, record_logits
+from edgepart.bundle.answers import embed_all, record_logits, require_fits
 from edgepart.bundle.bundle import Bundle
 from edgepart.data.dataset import Dataset
 from edgepart.dispatch.trace import Trace
-from edgepart.errors import DataError
 
 
 def record(bundle: Bundle, dataset: Dataset, *, batch_size: int = 32) -> Trace:
@@ -18,13 +17,7 @@ def record(bundle: Bundle, dataset: Dataset, *, batch_size: int = 32) -> Trace:
         DataError: the data set is empty or has other classes than the bundle.
         TrainingError: a logit is NaN or infinite; names exit and sample.
     """
-    if dataset.classes != bundle.classes:
-        raise DataError(
-            f"{dataset.source} has the classes {', '.join(dataset.classes)}, but the bundle {bundle.path} has "
-            f"{', '.join(bundle.classes)}: read the data with the bundle's classes"
-        )
-    if not len(dataset):
-        raise DataError(f"{dataset.source} holds no samples, expected at least one")
+    require_fits(bundle, dataset)
     logits = record_logits(bundle.parts, bundle.plan, dataset, batch_size)
     return Trace(
         logits=logits,

@@ -1,9 +1,10 @@
-"""A batch, sample by sample: for artefacts that compute one at a time."""
+"""The samples of a batch: taken one by one, for artefacts that compute one at a time, or some of them out of all."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,33 @@ def join(signature: Signature, samples: Sequence[Sequence[NDArray[Any]]]) -> lis
     ]
 
 
+def selectable(spec: Tensor) -> bool:
+    """Whether samples can be taken out of a tensor: it has one axis with one row for each, or no batch at all.
+
+    Of a dimension such as ``2*batch`` nobody knows which rows are whose.
+    """
+    axes = _batch_axes(spec)
+    return not axes or (len(axes) == 1 and spec.shape[axes[0]] == _BATCH)
+
+
+def select(spec: Tensor, array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Some samples of a :func:`selectable` tensor, in the given order; one without a batch as it is."""
+    axes = _batch_axes(spec)
+    return array.take(rows, axes[0]) if axes else array
+
+
+def count(specs: Sequence[Tensor], arrays: Mapping[str, NDArray[Any]]) -> int:
+    """How many samples the arrays by name hold; 1 where no tensor has an axis for them alone."""
+    return next(
+        (
+            arrays[spec.name].shape[spec.shape.index(_BATCH)]
+            for spec in specs
+            if _BATCH in spec.shape and spec.name in arrays
+        ),
+        1,
+    )
+
+
 def _batch(signature: Signature, arrays: Sequence[NDArray[Any]]) -> int:
     sizes: Mapping[str, int] = signature.symbols | {_BATCH: 1}
     found = [
@@ -68,5 +96,6 @@ def _batch_axes(spec: Tensor) -> list[int]:
     return [axis for axis, size in enumerate(spec.shape) if isinstance(size, str) and _BATCH in _names(size)]
 
 
-def _names(size: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(size, mode="eval")) if isinstance(node, ast.Name)}
+@cache
+def _names(size: str) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(ast.parse(size, mode="eval")) if isinstance(node, ast.Name))

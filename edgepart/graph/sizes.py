@@ -26,6 +26,8 @@ def evaluate_size(size: int | str, symbols: Mapping[str, int]) -> int:
     """
     if isinstance(size, int):
         return size
+    if size in symbols:
+        return symbols[size]
     try:
         return _value(ast.parse(size, mode="eval").body, symbols)
     except (SyntaxError, KeyError, TypeError, ZeroDivisionError) as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgepart.dispatch.base import CostTable, Decisions, Policy, Setting, Strategy
+from edgepart.dispatch.base import CostTable, Decisions, Policy, Setting, State, Strategy
 from edgepart.dispatch.layout import Layout, walk
 from edgepart.dispatch.threshold import ThresholdStrategy
 from edgepart.dispatch.trace import Trace
@@ -75,6 +75,16 @@ class StrategyContract:
                 whole = strategy.policy(setting).decide(trace)
                 single = walk(strategy.policy(setting), trace, costs)
                 _assert_equal(whole, single, f"{setting.label}: decide() differs from admit() and at_exit()")
+
+    def test_several_at_run_time_equal_one_by_one(self) -> None:
+        for trace, costs in _cases():
+            strategy, few = self._fitted(trace, costs), trace.select(np.arange(12))
+            if not strategy.deployable:
+                continue
+            for setting in strategy.settings(GRID):
+                together, single = strategy.policy(setting), strategy.policy(setting)
+                assert together.order_free == self.order_free, "order_free of the policy differs from the test's"
+                _assert_same_in_batches(together, single, few, setting.label)
 
     def test_batches_change_nothing(self) -> None:
         for trace, costs in _cases():
@@ -179,6 +189,23 @@ def _assert_possible(trace: Trace, decisions: Decisions) -> None:
     assert ((decisions.exit >= 0) & (decisions.exit <= layout.final)).all(), "a sample leaves at no known exit"
     leave = np.array(layout.exit_tier)[decisions.exit]
     assert (leave >= decisions.entry).all(), "a sample leaves at an exit below the tier it entered at"
+
+
+def _assert_same_in_batches(together: Policy, single: Policy, trace: Trace, label: str) -> None:
+    """Compare admit_batch() with admit() and at_exit_batch() with at_exit(), for samples that enter where these say."""
+    layout, probabilities = Layout.of(trace), trace.probabilities.astype(np.float64)
+    embeddings = trace.embeddings.astype(np.float32)
+    entry = together.admit_batch(embeddings, State())
+    assert entry.tolist() == [single.admit(one, State()) for one in embeddings], (
+        f"{label}: admit_batch() differs from admit()"
+    )
+    for first in {layout.first_exit(tier) for tier in entry.tolist()}:
+        for index in range(first, layout.final):
+            met = probabilities[:, first : index + 1]
+            leaves = [single.at_exit(index, one[-1], State(earlier=tuple(one[:-1]))) for one in met]
+            assert together.at_exit_batch(index, met, State()).tolist() == leaves, (
+                f"{label}: at_exit_batch() differs from at_exit()"
+            )
 
 
 def _assert_equal(first: Decisions, second: Decisions, what: str) -> None:

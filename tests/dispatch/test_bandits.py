@@ -1,10 +1,11 @@
-"""AdaEE and the SplitEE family: against a textbook's UCB1, by hand on ten samples, and on streams that change."""
+"""AdaEE and the SplitEE family: against UCB1 of a textbook and of river, by hand, and on streams that change."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import river.bandit
 
 from edgepart.dispatch.adaee import AdaEE
 from edgepart.dispatch.bandit import Bandit, BanditPolicy
@@ -109,6 +110,24 @@ def test_the_bandit_pulls_the_textbooks_arms(arms: int, exploration: float) -> N
     assert sum(bandit.counts) == len(rewards)
     bandit.reset()
     assert (bandit.choose(), sum(bandit.counts), bandit.rounds) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("arms", "exploration"), [(2, 0.1), (4, 1.0), (7, 0.3), (12, 2.0)])
+def test_the_bandit_pulls_rivers_arms(arms: int, exploration: float) -> None:
+    """The library river adds δ √(2 ln t / n) where ours adds c √(ln(t + 1) / n)."""
+    rewards = np.random.default_rng(arms).normal(np.linspace(0, 0.3, arms), 0.3, (3000, arms))
+    bandit, theirs = Bandit(arms, exploration), river.bandit.UCB(delta=exploration / math.sqrt(2), burn_in=1)
+    # a round that none of the arms has part in makes their t ours
+    theirs.update("nobody", 0.0)
+    pulled, expected = [], []
+    for row in rewards:
+        pulled.append(bandit.choose())
+        bandit.reward(pulled[-1], float(row[pulled[-1]]))
+        bandit.rounds += 1
+        expected.append(theirs.pull(range(arms)))
+        theirs.update(expected[-1], float(row[expected[-1]]))
+    assert pulled == expected
+    assert len(set(pulled)) == arms
 
 
 def all_rewards(confidence: np.ndarray, alpha: float, charges: np.ndarray) -> np.ndarray:
@@ -412,16 +431,16 @@ def test_the_alarm_brings_cartography_back_to_validation() -> None:
     strategy.fit(validation, example_costs(validation))
     setting = strategy.settings([])[0]
     policy = strategy.policy(setting)
-    start = policy._centroids.copy()
+    start = policy.moving.centroids.copy()
     policy.decide(validation)
-    assert np.nanmax(np.abs(policy._centroids - start)) > 0.01
+    assert np.nanmax(np.abs(policy.moving.centroids - start)) > 0.01
     unsure = replace(validation, logits=0.01 * validation.logits)
     for sample in range(400):
         policy.decide(unsure.select(np.array([sample])))
-        if np.array_equal(policy._centroids, start, equal_nan=True):
+        if np.array_equal(policy.moving.centroids, start, equal_nan=True):
             break
     assert sample < 100
-    assert policy._sizes == strategy.router(strategy.thresholds(setting)).sizes.tolist()
+    assert policy.moving.sizes.tolist() == strategy.router(strategy.thresholds(setting)).sizes.tolist()
 
 
 def test_other_tiers_are_no_other_domain() -> None:
@@ -436,9 +455,9 @@ def test_other_tiers_are_no_other_domain() -> None:
     strategy = AdaptiveCartography(lambdas=(0.01,), drift="page-hinkley")
     strategy.fit(trace, TABLE)
     policy = strategy.policy(strategy.settings([])[0])
-    before = sum(policy._sizes)
+    before = sum(policy.moving.sizes)
     assert set(policy.decide(trace).exit.tolist()) == {0, 2}
-    assert sum(policy._sizes) == before + len(trace), "an alarm has set the sizes back"
+    assert sum(policy.moving.sizes) == before + len(trace), "an alarm has set the sizes back"
 
 
 def test_options_are_typed_as_in_the_docs() -> None:
