@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepart.dispatch.trace import Trace
 from edgepart.evaluation.report import PartReport
+from edgepart.evaluation.stream import Change
 from edgepart.partitioning.plan import Plan
 from edgepart.units import percent, seconds
 
@@ -16,6 +18,10 @@ from edgepart.units import percent, seconds
 _FEW = 5
 #: standard errors between two accuracies that chance alone hardly makes, at any of a few exits
 _UNLIKE = 3.5
+#: samples on one side of a change below which its figures are left to chance
+_SHORT = 100
+#: changes of label that a random order has on average, at least, for a lack of them to mean something
+_TURNS = 10
 
 
 def about_data(validation: Trace, test: Trace, drops: Sequence[float]) -> Iterator[str]:
@@ -68,6 +74,30 @@ def _rows(trace: Trace) -> Iterator[bytes]:
     # adding 0 turns -0.0, whose bytes differ, into 0.0
     numbers = np.round(np.hstack([trace.embeddings, flat, trace.labels[:, None]]).astype(np.float64), 3) + 0.0
     return (row.tobytes() for row in numbers)
+
+
+def about_stream(stream: Trace, change: Change) -> Iterator[str]:
+    """A side of the change with few samples, or with samples in the order of their labels."""
+    for source, labels, where in zip(
+        change.sources, np.split(stream.labels, [change.at]), ("before", "after"), strict=True
+    ):
+        if len(labels) < _SHORT:
+            many = "samples come" if len(labels) > 1 else "sample comes"
+            yield f"only {len(labels):,} {many} {where} the change: chance decides much of what is told of it"
+        turns, expected = label_turns(labels)
+        if expected >= _TURNS and turns < expected / 2:
+            yield (
+                f"the samples of {source} come in long runs of one class, as if sorted: what strategies that learn "
+                "from the samples before do there means little, so give a seed to shuffle them"
+            )
+
+
+def label_turns(labels: NDArray[np.int64]) -> tuple[int, float]:
+    """How often a label differs from the one before, and how often on average in a random order of them."""
+    shares = np.unique(labels, return_counts=True)[1] / max(len(labels), 1)
+    count = len(labels)
+    # (n - 1) pairs of neighbours, drawn without replacement: n (1 - Σ p²) exactly
+    return int((labels[1:] != labels[:-1]).sum()), count * (1 - float((shares**2).sum()))
 
 
 def about_latency(plan: Plan) -> Iterator[str]:

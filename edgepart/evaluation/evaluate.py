@@ -19,6 +19,7 @@ from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.evaluation.record import record
 from edgepart.evaluation.report import PartReport, Report
 from edgepart.evaluation.report_page import write_report
+from edgepart.evaluation.stream import changing, require_window
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
 
@@ -28,6 +29,10 @@ def evaluate(
     data: Dataset | str | Path | None = None,
     *,
     trace: Trace | str | Path | None = None,
+    then: Dataset | str | Path | None = None,
+    then_trace: Trace | str | Path | None = None,
+    window: int | None = None,
+    shuffle: int | None = None,
     strategies: Sequence[str | Strategy] | None = None,
     cost: str | CostModel = "latency",
     grid: Sequence[float] = THRESHOLDS,
@@ -41,13 +46,20 @@ def evaluate(
 ) -> Report:
     """Measure accuracy and cost of dispatch strategies on labelled data.
 
-    Settings are chosen on the bundle's validation trace; the report's figures are those of ``data``.
+    Settings are chosen on the bundle's validation trace; the report's figures are those of ``data``. With ``then``,
+    they are those of a stream that changes domain where the second data begin, and ``report.stream`` tells what
+    strategies did before and after that.
 
     Args:
         bundle: opened, or its folder
         data: labelled samples to record, as ``edgepart evaluate --data`` takes them
         trace: an earlier recording of the same bundle, instead of ``data``
-        strategies: names or objects; all registered ones by default
+        then: labelled samples of the same classes that come after ``data``
+        then_trace: an earlier recording of them, where ``trace`` stands for ``data``
+        window: samples of a window along the stream; by default a tenth of the shorter data
+        shuffle: seed of a random order of the samples before the change, and of those after it
+        strategies: names or objects; all registered ones by default, of a stream those that adapt, with and without a
+            drift detector, and a few to hold them against
         cost: name of a cost model, with options, or the model itself
         grid: thresholds to try
         drops: accuracy below the full model's that a setting may lose on validation
@@ -61,14 +73,20 @@ def evaluate(
     Raises:
         EdgepartError: bundle, data, strategies, costs or output are not usable, told before anything slow is done.
     """
-    asked = question(strategies, cost, grid, drops, **cost_options)
+    streaming = _require_stream_fits(data, trace, then, then_trace, window, shuffle)
+    asked = question(strategies, cost, grid, drops, stream=streaming, **cost_options)
     if output is not None:
         require_matplotlib()
         require_replaceable(Path(output))
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph)))
     require_learnable(asked, opened.validation, costs, temperature)
-    test, source = _test_trace(opened, data, trace, batch_size, threads)
+    first, source = _test_trace(opened, data, trace, batch_size, threads)
+    test, second, change = first, None, None
+    if streaming:
+        second, other = _test_trace(opened, then, then_trace, batch_size, threads)
+        test, change = changing(first, second, (source, other), window, shuffle)
+        source = f"{source}, then {other}"
     report = report_on(
         opened.plan,
         opened.validation,
@@ -79,9 +97,18 @@ def evaluate(
         command=command,
         parts=part_reports(opened),
         temperature=temperature,
+        change=change,
     )
     if output is not None:
-        write_report(output, report, graph=opened.graph, plan=opened.plan, validation=opened.validation, test=test)
+        write_report(
+            output,
+            report,
+            graph=opened.graph,
+            plan=opened.plan,
+            validation=opened.validation,
+            test=first,
+            then=second,
+        )
     return report
 
 
@@ -130,6 +157,26 @@ def require_replaceable(folder: Path) -> None:
         raise FileError(f"{folder} holds files that are no report: give a new folder")
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is a file: give a folder for the report")
+
+
+def _require_stream_fits(
+    data: object, trace: object, then: object, then_trace: object, window: int | None, shuffle: int | None
+) -> bool:
+    """Whether a stream is asked for, from arguments that go together.
+
+    Raises:
+        DataError: one data set and one trace, both of them as what follows, or a window or seed for no stream.
+        DispatchError: the window holds no sample.
+    """
+    if then is None and then_trace is None:
+        if window is not None or shuffle is not None:
+            raise DataError("a window and a seed to shuffle by are for a stream: give what follows the data, too")
+        return False
+    if (data is None, trace is None) != (then is None, then_trace is None):
+        raise DataError("a stream takes two data sets to record, or two traces recorded earlier: give both alike")
+    if window is not None:
+        require_window(window)
+    return True
 
 
 def _test_trace(

@@ -24,6 +24,8 @@ from edgepart.evaluation.report import (
     TemperatureReport,
     Unreached,
 )
+from edgepart.evaluation.stream import Change
+from edgepart.evaluation.stream_report import stream_report
 from edgepart.partitioning.plan import Plan
 
 #: EdgeLessPart's .3 … .9, a finer set towards 1 where confidence decides, and one towards 0 where entropy does
@@ -34,6 +36,8 @@ THRESHOLDS = (
 )
 
 _YARDSTICKS = ("fixed-tier", "oracle", "random")
+#: what strategies that adapt are held against on a stream that changes
+_STILL = ("cartography", "confidence", "fixed-tier", "oracle")
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,23 @@ def question(
     cost: str | CostModel = "latency",
     grid: Sequence[float] = THRESHOLDS,
     drops: Sequence[float] = selection.DROPS,
+    stream: bool = False,
     **cost_options: object,
 ) -> Question:
     """Strategies and cost model by name, with options as ``cartography:objective=routed`` or ``price=aws-lambda``.
+
+    Where no strategies are named, all of them, or for a ``stream`` those that adapt to it (:func:`stream_strategies`).
 
     Raises:
         UnknownName: no such strategy or cost model; lists the nearest names.
         DispatchError: an option is wrong or missing, a strategy is named twice, or a threshold is no finite number.
     """
-    named = plugins.names("strategy") if strategies is None else strategies
+    named: Sequence[str | Strategy] = stream_strategies() if stream else plugins.names("strategy")
+    named = named if strategies is None else strategies
     made = [options.strategy(one) if isinstance(one, str) else one for one in named]
     if strategies is None:
         # yardsticks last, wherever strategies are listed
-        made.sort(key=lambda one: (one.name in _YARDSTICKS, not one.deployable, one.name))
+        made.sort(key=lambda one: (one.name in _YARDSTICKS, not one.deployable, one.name.partition(":")))
     names = [one.name for one in made]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
@@ -80,6 +88,14 @@ def question(
         raise DispatchError(f"the thresholds are {list(grid)}, expected at least one finite number")
     model = cost_model(cost, **cost_options) if isinstance(cost, str) else cost
     return Question(tuple(made), model, tuple(sorted(set(grid))), tuple(sorted(set(drops))), strategies is not None)
+
+
+def stream_strategies() -> tuple[str, ...]:
+    """What to try on a stream that changes: what may have a drift detector, with and without one, and a few others."""
+    adaptive = [
+        name for name in plugins.names("strategy") if "drift" in options.declared(plugins.load("strategy", name))
+    ]
+    return (*_STILL, *adaptive, *(f"{name}:drift=page-hinkley" for name in adaptive))
 
 
 def require_learnable(asked: Question, validation: Trace, costs: Costs, temperature: bool = False) -> None:
@@ -105,8 +121,11 @@ def report_on(
     command: str,
     parts: Sequence[PartReport] = (),
     temperature: bool = False,
+    change: Change | None = None,
 ) -> Report:
     """The report on two traces of one plan; no bundle is needed, what is known of its ``parts`` is shown.
+
+    Where ``test`` is a stream of two domains, ``change`` says where the second begins.
 
     With ``temperature`` the strategies see every exit's logits divided by its temperature, learnt on the validation
     trace; what the plan's own thresholds give is reported on the logits as they are.
@@ -122,6 +141,7 @@ def report_on(
         validation, test = validation.scaled(learnt), test.scaled(learnt)
     curves, warnings = _curves(validation, test, asked, costs, temperature)
     told = list(cautions.about_data(validation, test, asked.drops))
+    told += cautions.about_stream(test, change) if change else []
     told += cautions.about_latency(plan) if asked.cost.name == "latency" else []
     told += cautions.about_runtimes(plan, parts)
     outcomes = [
@@ -142,6 +162,7 @@ def report_on(
         planned=planned,
         unreached=tuple(outcome for outcome in outcomes if isinstance(outcome, Unreached)),
         curves=tuple(report_assembly.curve_report(curve) for curve in curves),
+        stream=stream_report(curves, test, change, costs) if change else None,
         comparisons=report_assembly.comparison_reports(curves, test),
         plan=PlanReport.of(plan),
         parts=tuple(parts),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import textwrap
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import Any
@@ -31,23 +32,25 @@ def plain(text: str) -> str:
 
 
 class Canvas:
-    """One pair of axes in the report's look, and names for the things drawn on it."""
+    """One pair of axes in the report's look, or a grid of them, and names for the things drawn on it."""
 
-    def __init__(self, title: str, width: float, height: float) -> None:
-        """Size in inches."""
+    def __init__(self, title: str, width: float, height: float, rows: int = 1, columns: int = 1) -> None:
+        """Size in inches; axes of a row share their heights, those of a column their widths."""
         from matplotlib.figure import Figure
 
         self._title = title
         self._names: dict[str, list[str]] = {}
         self._figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
-        self.axes: Any = self._figure.subplots()
-        self.axes.set_facecolor("none")
-        self.axes.spines[["top", "right"]].set_visible(False)
-        self.axes.spines[["left", "bottom"]].set_color(MUTED)
-        self.axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=10)
-        for axis in (self.axes.xaxis, self.axes.yaxis):
-            axis.label.set_color(INK)
-            axis.label.set_fontsize(10.5)
+        self.grid: Any = self._figure.subplots(rows, columns, squeeze=False, sharex="col", sharey="row")
+        self.axes: Any = self.grid[0, 0]
+        for axes in self.grid.flat:
+            axes.set_facecolor("none")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.spines[["left", "bottom"]].set_color(MUTED)
+            axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=10)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.label.set_color(INK)
+                axis.label.set_fontsize(10.5)
 
     def name(self, artist: Any, text: str) -> None:
         """What is shown when the pointer rests on something."""
@@ -62,12 +65,15 @@ class Canvas:
         return str(artist.get_gid())
 
     def legend(self, columns: int) -> None:
-        """A legend above the axes."""
-        handles, labels = self.axes.get_legend_handles_labels()
-        if handles:
+        """A legend above the axes; what several of them show is named once."""
+        entries: dict[str, Any] = {}
+        for axes in self.grid.flat:
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                entries.setdefault(label, handle)
+        if entries:
             self._figure.legend(
-                handles,
-                labels,
+                list(entries.values()),
+                list(entries),
                 loc="outside upper center",
                 ncols=columns,
                 frameon=False,
@@ -75,6 +81,13 @@ class Canvas:
                 labelcolor=INK,
                 markerscale=1.4,
             )
+
+    def note(self, text: str) -> None:
+        """A remark below the axes, in as many lines as it takes."""
+        if text:
+            wide = int(16 * self._figure.get_figwidth())
+            lines = "\n".join(textwrap.wrap(plain(text), wide))
+            self._figure.supxlabel(lines, color=MUTED, fontsize=8.5, x=0.01, ha="left")
 
     def svg(self) -> str:
         """The file, the same bytes for the same figure."""

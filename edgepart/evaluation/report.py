@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, FiniteFloat
 
+from edgepart.evaluation.stream_report import StreamReport
 from edgepart.files import Document, Record
 from edgepart.partitioning.plan import Deployment, Plan, Proof
 from edgepart.units import seconds, significant
@@ -298,6 +299,8 @@ class Report(Document):
     #: where the plan was chosen with thresholds
     planned: AsPlanned | None = None
     curves: tuple[Curve, ...]
+    #: where the data are a stream that changes domain
+    stream: StreamReport | None = None
     comparisons: tuple[Comparison, ...] = ()
     plan: PlanReport
     #: empty where a trace is reported on without its bundle

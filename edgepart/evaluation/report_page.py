@@ -15,9 +15,10 @@ from edgepart.dispatch.trace import Trace
 from edgepart.evaluation import plots
 from edgepart.evaluation.drawing import draw_plan
 from edgepart.evaluation.plots_canvas import require_matplotlib
-from edgepart.evaluation.plots_curves import accuracy_cost
+from edgepart.evaluation.plots_curves import accuracy_cost, styles
+from edgepart.evaluation.plots_stream import along_the_stream, drawn_drop, undrawn
 from edgepart.evaluation.report import Report, StrategyReport
-from edgepart.evaluation.report_style import inline, strategy_style, tier_colour
+from edgepart.evaluation.report_style import FAINT, inline, on_page, tier_colour
 from edgepart.files import atomic_folder
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
@@ -37,7 +38,14 @@ SAVED = {"latency": "latency", "price": "money", "dimec": "cost"}
 
 
 def write_report(
-    folder: str | Path, report: Report, *, graph: Graph, plan: Plan, validation: Trace, test: Trace | None = None
+    folder: str | Path,
+    report: Report,
+    *,
+    graph: Graph,
+    plan: Plan,
+    validation: Trace,
+    test: Trace | None = None,
+    then: Trace | None = None,
 ) -> Path:
     """Write the folder, atomically, and give the path of its page.
 
@@ -45,6 +53,7 @@ def write_report(
         folder: replaced if it exists
         validation: its training dynamics are drawn as the data map
         test: saved as trace.safetensors, so that other settings can be replayed without recording again
+        then: of a stream, what follows it; saved as then.trace.safetensors
 
     Raises:
         FileError: the folder cannot be written.
@@ -60,6 +69,8 @@ def write_report(
             (temporary / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
         if test is not None:
             test.save(temporary / "trace.safetensors")
+        if then is not None:
+            then.save(temporary / "then.trace.safetensors")
     return Path(folder) / "report.html"
 
 
@@ -73,6 +84,8 @@ def figures(report: Report, graph: Graph, plan: Plan, validation: Trace) -> dict
     }
     if report.strategies:
         drawn["tier_share"] = plots.tier_share(report)
+    if report.stream is not None:
+        drawn["stream"] = along_the_stream(report, report.stream)
     if report.data_map is not None:
         exit_index = [point.name for point in report.exits].index(report.data_map.exit)
         drawn["data_map"] = plots.data_map(DataMap.of(validation, exit_index), report.data_map)
@@ -85,17 +98,19 @@ def render_page(report: Report, drawn: Mapping[str, str]) -> str:
     environment.filters |= {"percent": _percent, "drop": drop_text, "points": points, "saved": saved_text}
     environment.filters |= {"seconds": seconds, "size": size}
     source = resources.find("templates/report", ".html.j2", "report", "report template").read_text(encoding="utf-8")
-    tiers = [tier.name for tier in report.plan.tiers]
+    tiers, looks = [tier.name for tier in report.plan.tiers], styles(report)
     context: dict[str, Any] = {
         "report": report,
         "headline": headline(report).replace(" %", _PERCENT),
         "beside": beside(report).replace(" %", _PERCENT),
         "figures": {name: Markup(inline(svg, name)) for name, svg in drawn.items()},
         "least": LEAST,
-        "colour": lambda name: strategy_style(name).colour,
+        "colour": lambda name: on_page(looks.get(name, FAINT).colour),
         "tier_colour": lambda name: tier_colour(tiers.index(name)),
         "cost": report.cost_text,
         "data_map_points": plots.DATA_MAP_POINTS,
+        "drawn_drop": drawn_drop(report),
+        "undrawn": undrawn(report, report.stream) if report.stream else [],
     }
     return environment.from_string(source).render(context)
 
