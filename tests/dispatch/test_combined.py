@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgepart.dispatch.base import Setting, State, Strategy
 from edgepart.dispatch.cartography import AdaptiveCartography, Cartography
-from edgepart.dispatch.combined import Combined, undominated
+from edgepart.dispatch.combined import Combined, Tally, undominated
 from edgepart.dispatch.confidence import Confidence
 from edgepart.dispatch.entropy import Entropy
 from edgepart.dispatch.layout import walk
@@ -125,7 +125,7 @@ def test_the_settings_are_the_front_of_all_pairs() -> None:
     trace = synthetic_trace(300, ("mobile", "mobile", "edge", "cloud"), seed=4)
     costs = Costs(example_costs(trace), full_model=4.0)
     grid = (0.3, 0.6, 0.8, 0.9, 0.97)
-    strategy = Combined()
+    strategy = Combined(folds=1)
     strategy.fit(trace, costs.table)
     pairs = {}
     for probability, threshold in itertools.product(grid, grid):
@@ -144,6 +144,49 @@ def test_the_settings_are_the_front_of_all_pairs() -> None:
         assert any(c <= cost + 1e-9 and a >= accuracy for c, a in found)
     own = [(setting["router probability"], setting["exits threshold"]) for setting in strategy.settings(grid)]
     assert np.array([pairs[pair] for pair in own]) == pytest.approx(np.array(found))
+
+
+def test_a_pair_is_rehearsed_by_those_that_do_as_well_without_the_sample() -> None:
+    """Two routes with two thresholds on two parts of five samples each."""
+    cost = np.array([[[5.0, 4.0], [3.0, 2.0]], [[5.0, 4.0], [3.0, 2.0]]])
+    right = np.array([[[5.0, 4.0], [4.0, 2.0]], [[5.0, 5.0], [3.0, 2.0]]])
+    found = Tally(cost, right, np.array([5, 5]), np.array([5, 5])).front()
+    assert [pair for pair, _ in found] == [(1, 1), (1, 0), (0, 1), (0, 0)]
+    assert found[0] == ((1, 1), [(1, 1), (1, 1)])  # six of ten lost: three of five may be, and three are on either part
+    assert found[1] == ((1, 0), [(0, 1), (1, 0)])  # three: 1.5 of five; the second part loses 2 there, the first 1
+    assert found[2] == ((0, 1), [(0, 1), (0, 0)])  # one: .5 of five; the first part loses 1 there
+    assert found[3] == ((0, 0), [(0, 1), (0, 0)])  # none, which the second part has at (0, 1), too
+    whole = Tally(cost.sum(axis=0)[None], right.sum(axis=0)[None], np.array([10]), np.array([10]))
+    assert all(stand_ins == [pair] for pair, stand_ins in whole.front())
+
+
+def test_rehearsed_pairs_look_no_better_than_they_are() -> None:
+    """Of many pairs, the cheapest that seems to lose nothing: what it seems to be worth, and is, over 200 draws."""
+    optimism: dict[int, list[float]] = {1: [], 5: []}
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        price = random.random((12, 12))
+        chance = 0.8 + 0.1 * price
+        answers = random.random((300, 12, 12)) < chance
+        final = random.random(300) < 0.9
+        for folds, found in optimism.items():
+            parts = np.array_split(np.arange(300), folds)
+            right = np.array([answers[part].sum(axis=0) for part in parts], np.float64)
+            samples = np.array([len(part) for part in parts])
+            tally = Tally(
+                price * samples[:, None, None], right, np.array([final[part].sum() for part in parts]), samples
+            )
+            # chosen by what is seen: the hits that the stand-ins have on their own parts
+            seen = [
+                (sum(right[part][pair] for part, pair in enumerate(stand_ins)) / 300, price[pair], pair)
+                for pair, stand_ins in tally.front()
+            ]
+            keeping = [(cost, accuracy, pair) for accuracy, cost, pair in seen if accuracy >= final.mean() - 0.01]
+            if keeping:
+                _, accuracy, pair = min(keeping)
+                found.append(accuracy - chance[pair])
+    assert np.mean(optimism[1]) > 0.02
+    assert np.mean(optimism[5]) < 0.6 * np.mean(optimism[1])
 
 
 def test_settings_of_two_grids_are_kept_apart() -> None:
