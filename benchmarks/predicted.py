@@ -16,7 +16,7 @@ A machine whose speed changes between the profile and these runs (heat, its neig
 whole network is timed beside its parts, and errors are told as they are and *beside the whole*: of what a part takes of
 the whole, predicted and measured.
 
-A part whose two ends were among the profile's own cuts was measured, any other is interpolated. Each case runs in a
+A part that the profile timed as it is was measured, any other is interpolated. Each case runs in a
 process of its own and is written when it is done; those that are there are kept, unless they are named or were quick
 ones. Writes benchmarks/results/predicted.json, of which docs/generate_predicted.py makes the page.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from edgepart.dispatch.data_map import DataMap
 from edgepart.dispatch.drift import Drift, PageHinkley, detector
 from edgepart.dispatch.embedding_space import Scaling, require_embeddings
 from edgepart.dispatch.layout import Layout
+from edgepart.dispatch.moving_centroids import BLOCK, MovingCentroids
 from edgepart.dispatch.pools import POOLS, Router, nearest, pools
 from edgepart.dispatch.routed import RoutedPolicy
 from edgepart.dispatch.trace import Floats, Trace
@@ -252,6 +252,8 @@ class AdaptiveCentroidPolicy(CentroidPolicy):
         usual: (K,) mean confidence at each exit, which the detector measures from
     """
 
+    order_free = False
+
     def __init__(
         self,
         layout: Layout,
@@ -260,43 +262,60 @@ class AdaptiveCentroidPolicy(CentroidPolicy):
         usual: Sequence[float],
         watch: PageHinkley | None = None,
     ) -> None:
-        self._start = router
-        self._sizes: list[float] = router.sizes.astype(np.float64).tolist()
-        self._centroids = router.centroids.copy()
-        self._rows = list(self._centroids)
+        super().__init__(layout, tiers, router)
+        self.moving = MovingCentroids(router)
         self._usual, self._detector = usual, watch
-        # tiers() reads these very centroids, so it sees them move
-        super().__init__(layout, tiers, replace(router, centroids=self._centroids))
+        self.alarms = None if watch is None else watch.alarms
+        self._pools_of = {tier: [pool for pool in self.moving.filled if tiers[pool] == tier] for tier in tiers}
+
+    def tiers(self, embeddings: Floats) -> NDArray[np.int64]:
+        points = self._router.points(embeddings)
+        result: NDArray[np.int64] = self._pool_tiers[nearest(points, self.moving.centroids)]
+        return result
 
     def observe(self, outcome: Outcome) -> None:
-        point = self._router.points(outcome.embedding[None])
         # Only pools of the tier entered: if centroids have moved meanwhile, the sample still counts for its own.
-        candidates = np.where((self._pool_tiers == outcome.entry)[:, None], self._centroids, np.nan)
-        self._learn(int(nearest(point, candidates)[0]), point[0], outcome.exit, float(outcome.probabilities.max()))
+        own = self._pools_of.get(outcome.entry)
+        if self._alarmed(outcome.probabilities, outcome.exit) or not own:
+            return
+        point = self._router.points(outcome.embedding[None])[0]
+        self.moving.take_one(point, own[0] if len(own) == 1 else self.moving.nearest_of(point, own))
+
+    def _alarmed(self, probabilities: NDArray[np.float64], exit_index: int) -> bool:
+        """Whether the detector gives the alarm at this answer, upon which the centroids go back."""
+        if self._detector is None:
+            return False
+        if not self._detector.update(float(probabilities.max()) - self._usual[exit_index]):
+            return False
+        self.moving.reset()
+        return True
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)
-        pool = []
-        left = self.leaving(self._pool_tiers).exit.tolist()
-        confidence = trace.probabilities.max(axis=-1)[:, left].astype(np.float64).tolist()
-        filled = np.flatnonzero(self._start.sizes).tolist()
-        apart = np.empty_like(self._centroids)
-        for point, answered in zip(self._router.points(trace.embeddings), confidence, strict=True):
-            # as nearest() does, without the calls of numpy that one point can do without
-            np.subtract(point, self._centroids, apart)
-            np.multiply(apart, apart, apart)
-            distance = np.add.reduce(apart, axis=1).tolist()
-            chosen = min(filled, key=distance.__getitem__)
-            pool.append(chosen)
-            self._learn(chosen, point, left[chosen], answered[chosen])
-        return self.leaving(self._pool_tiers[np.array(pool, dtype=np.int64)])
+        left = self.leaving(self._pool_tiers).exit
+        unusual = trace.probabilities.max(axis=-1)[:, left].astype(np.float64) - np.array(self._usual)[left]
+        pool = np.empty(len(trace), dtype=np.int64)
+        start = 0
+        while start < len(trace):
+            points = self._router.points(trace.embeddings[start : start + BLOCK])
+            found = self.moving.in_turn(points)
+            learnt = self._learn(points, found, unusual[np.arange(start, start + len(found)), found])
+            pool[start : start + learnt] = found[:learnt]
+            start += learnt
+        return self.leaving(self._pool_tiers[pool])
 
-    def _learn(self, pool: int, point: NDArray[np.float64], exit_index: int, confidence: float) -> None:
-        size, centroid = self._sizes[pool], self._rows[pool]
-        np.multiply(centroid, size, centroid)
-        np.add(centroid, point, centroid)
-        np.divide(centroid, size + 1, centroid)
-        self._sizes[pool] = size + 1
-        if self._detector is not None and self._detector.update(confidence - self._usual[exit_index]):
-            self._centroids[:] = self._start.centroids
-            self._sizes[:] = self._start.sizes.astype(np.float64).tolist()
+    def _learn(self, points: NDArray[np.float64], pool: NDArray[np.int64], unusual: NDArray[np.float64]) -> int:
+        """Take in points until the detector gives the alarm; how many it were, all or fewer.
+
+        Args:
+            points: (n, R)
+            pool: (n,) of each
+            unusual: (n,) confidence of each answer, less its mean at that exit
+        """
+        if self._detector is not None:
+            for index, value in enumerate(unusual.tolist()):
+                if self._detector.update(value):
+                    self.moving.reset()
+                    return index + 1
+        self.moving.take(points, pool)
+        return len(points)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgepart.dispatch import options, risk
 from edgepart.dispatch.base import CostTable, Policy, Promise, Risk, Setting, Strategy
+from edgepart.dispatch.combined import undominated
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.risk import Losses
 from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdPolicy, ThresholdStrategy
@@ -23,30 +25,39 @@ CANDIDATES = tuple(1 / (1 + math.exp(-level / 16)) for level in range(-256, 257)
 _OWN = ("epsilon", "delta")
 
 
-class Calibration(NamedTuple):
-    """Calibration samples: (n, K) losses and (n, K - 1) certainties."""
+class Candidates(NamedTuple):
+    """Settings of the base, safest first, in an order that calibration samples have no part in.
 
-    table: Losses
-    certainty: NDArray[np.float64]
+    Attributes:
+        losses: of the calibration samples, (n,), under each; anew with every call
+        samples: n
+    """
+
+    settings: Sequence[Setting]
+    losses: Callable[[], Iterator[Losses]]
+    samples: int
 
 
 class Controlled(Strategy):
     """Leave by a threshold that keeps an accuracy you can promise, at most ε below the full model's.
 
-    Wraps any strategy with a threshold and chooses that threshold for every ε on calibration samples, such that on new
-    samples drawn like them the risk is at most ε: with probability 1 - δ over the calibration samples
+    Wraps a strategy and chooses its threshold for every ε on calibration samples, such that on new samples drawn like
+    them the risk is at most ε: with probability 1 - δ over the calibration samples
     (``learn-then-test``; Angelopoulos et al. 2021) or in the mean over them (``conformal``; Angelopoulos et al. 2022).
-    Candidates are tried from the strictest on and do not depend on the samples. Where nothing can be promised, every
-    sample goes to the final exit, and a warning says why. Each ε has a δ of its own: all of them hold at once with a
-    probability of 1 - δ times their number at least.
+    Candidates are tried from the safest on, in an order that does not depend on the samples. Where nothing can be
+    promised, every sample goes to the final exit, and a warning says why. Each ε has a δ of its own: all of them hold
+    at once with a probability of 1 - δ times their number at least.
 
     The calibration samples are the validation samples. Where the base learns from them (which is found out by
-    fitting it on half of them), it learns on one half and is calibrated on the other. The epoch of the training was
-    chosen on them, too, so they look a little better than new samples: for a strict promise, record a trace of samples
-    that had no part in anything, and give it as ``calibration``.
+    fitting it on half of them), it learns on one half and is calibrated on the other. A base without a single
+    threshold (routers, ``combined``, ``budgeted``, ``tuned``) always does: by the half it learns from, its settings are
+    ordered from the safest to the riskiest, without those that another is cheaper and no riskier than (Pareto testing;
+    Laufer-Goldshtein et al. 2023), and on the other half they are tried in that order. It must neither adapt nor draw.
+    The epoch of the training was chosen on these samples, too, so they look a little better than new ones: for a
+    strict promise, record a trace of samples that had no part in anything, and give it as ``calibration``.
 
     Options:
-        base: a strategy with a threshold, by name; with one option as ``base=entropy:scale=nats``
+        base: a strategy by name; with one option as ``base=entropy:scale=nats``
         epsilon: one setting each
         delta: for ``learn-then-test``
         method: ``learn-then-test`` or ``conformal``
@@ -64,7 +75,7 @@ class Controlled(Strategy):
 
     def __init__(
         self,
-        base: str | ThresholdStrategy = DEFAULT_STRATEGY,
+        base: str | Strategy = DEFAULT_STRATEGY,
         epsilon: tuple[float, ...] = (0.005, 0.01, 0.02, 0.05),
         delta: float = 0.1,
         method: Literal["learn-then-test", "conformal"] = "learn-then-test",
@@ -80,8 +91,8 @@ class Controlled(Strategy):
         if not epsilon or not candidates:
             raise DispatchError(f"{'candidates' if epsilon else 'epsilon'} is empty: give at least one number")
         made = options.strategy(base) if isinstance(base, str) else base
-        if not isinstance(made, ThresholdStrategy):
-            raise DispatchError(f"the strategy '{base}' has no threshold to control: give one such as confidence")
+        if not made.deployable or isinstance(made, Controlled):
+            raise DispatchError(f"the strategy '{made.name}' has nothing to control: give one such as confidence")
         self.base = made
         self.epsilon, self.delta = tuple(sorted(set(epsilon))), delta
         self.method, self.risk, self.bound = method, risk, bound
@@ -91,19 +102,18 @@ class Controlled(Strategy):
         """Choose the thresholds.
 
         Raises:
-            DispatchError: the base cannot learn from the trace, or the calibration trace is of another plan.
+            DispatchError: the base cannot learn from the trace, adapts or draws, or the calibration trace is of another
+                plan.
             FileError: the calibration trace cannot be read.
         """
         self._layout = Layout.of(validation)
-        samples = self._samples(validation, costs)
-        calibration = Calibration(risk.loss_table(samples, self.risk), self.base.certainties(samples))
-        tried = {self.base.threshold(one): one for one in self.base.settings(self.candidates)}
-        thresholds = sorted(tried, reverse=True)
-        chosen = {one: self._choose(calibration, thresholds, one) for one in self.epsilon}
+        made = self._by_threshold if isinstance(self.base, ThresholdStrategy) else self._by_risk
+        candidates = made(validation, costs)
+        chosen = {one: self._choose(candidates.losses(), one) for one in self.epsilon}
         self._settings = [
-            self._setting(one, None if index is None else tried[thresholds[index]]) for one, index in chosen.items()
+            self._setting(one, None if index is None else candidates.settings[index]) for one, index in chosen.items()
         ]
-        self.warnings = [*self.base.warnings, *self._told(len(samples), chosen)]
+        self.warnings = [*self.base.warnings, *self._told(candidates.samples, chosen)]
 
     def settings(self, grid: Sequence[float]) -> list[Setting]:
         """One setting per ε, with its threshold; the grid is not used."""
@@ -114,7 +124,7 @@ class Controlled(Strategy):
         if given:
             return self.base.policy(Setting(setting.label, given))
         nobody = np.full(self._layout.final, np.inf)
-        return ThresholdPolicy(self._layout, self.base.certainty_so_far, nobody)
+        return ThresholdPolicy(self._layout, lambda met: met[..., -1, 0], nobody, alone=True)
 
     def promise(self, setting: Setting) -> Promise:
         return Promise(self.risk, float(setting["epsilon"]), self.delta if self._tests else None)
@@ -123,22 +133,63 @@ class Controlled(Strategy):
     def _tests(self) -> bool:
         return self.method == "learn-then-test"
 
-    def _samples(self, validation: Trace, costs: CostTable) -> Trace:
+    def _by_threshold(self, validation: Trace, costs: CostTable) -> Candidates:
+        """From the strictest threshold to the loosest."""
+        base = self.base
+        assert isinstance(base, ThresholdStrategy)
+        samples = self._samples(base, validation, costs)
+        table, certainty = risk.loss_table(samples, self.risk), base.certainties(samples)
+        tried = {base.threshold(one): one for one in base.settings(self.candidates)}
+        thresholds = sorted(tried, reverse=True)
+        losses = partial(risk.cascade_losses, table, certainty, thresholds)
+        return Candidates([tried[one] for one in thresholds], losses, len(samples))
+
+    def _by_risk(self, validation: Trace, costs: CostTable) -> Candidates:
+        """From the setting with the least risk to the one with most, on samples that are not calibrated on."""
+        learnt_from, samples = self._halves(validation)
+        self.base.fit(learnt_from, costs)
+        settings = self.base.settings(self.candidates)
+        if not all(self.base.policy(one).order_free for one in settings):
+            raise DispatchError(
+                f"'controlled' was given the base '{self.base.name}', whose decisions hang on samples before or on "
+                "chance, so that nothing can be promised: give another one, such as confidence"
+            )
+        table, rows = risk.loss_table(learnt_from, self.risk), np.arange(len(learnt_from))
+        seen = [self.base.rehearse(one, learnt_from) for one in settings]
+        cost = np.array([costs[one.entry, one.exit].mean() for one in seen])
+        kept = np.array([-table[rows, one.exit].mean() for one in seen])
+        front = [index for _, index in reversed(undominated(cost[None], kept[None]))]
+        # what sends all to the final exit loses none of any samples, whatever others seem to gain on these
+        whole = [index for index, one in enumerate(seen) if (one.exit == self._layout.final).all()]
+        ordered = [settings[index] for index in dict.fromkeys([*sorted(whole, key=cost.__getitem__)[:1], *front])]
+        exits = [self.base.policy(one).decide(samples).exit for one in ordered]
+        found, rows = risk.loss_table(samples, self.risk), np.arange(len(samples))
+        return Candidates(ordered, lambda: (found[rows, one] for one in exits), len(samples))
+
+    def _samples(self, base: ThresholdStrategy, validation: Trace, costs: CostTable) -> Trace:
         """Fit the base; the samples to calibrate on, in random order, none of which it has learnt from."""
-        self.base.fit(validation, costs)
-        given = self._given(validation) if self.calibration else validation
-        order = np.random.default_rng(self.seed).permutation(len(given))
-        half = len(order) // 2
+        base.fit(validation, costs)
+        learnt_from, samples = self._halves(validation)
+        if self.calibration or not len(samples):
+            return samples
+        learnt = self._learnt(base, validation)
+        base.fit(learnt_from, costs)
+        if not all(np.array_equal(*pair) for pair in zip(learnt, self._learnt(base, validation), strict=True)):
+            return samples
+        base.fit(validation, costs)
+        return self._shuffled(validation)
+
+    def _halves(self, validation: Trace) -> tuple[Trace, Trace]:
+        """What to learn from and, in random order, what to calibrate on."""
         if self.calibration:
-            return given.select(order)
+            return validation, self._shuffled(self._given(validation))
+        shuffled, half = self._shuffled(validation), len(validation) // 2
         if not half:
-            return given.select(order[:0])
-        learnt = self._learnt(given)
-        self.base.fit(given.select(order[:half]), costs)
-        if not all(np.array_equal(*pair) for pair in zip(learnt, self._learnt(given), strict=True)):
-            return given.select(order[half:])
-        self.base.fit(given, costs)
-        return given.select(order)
+            return validation, validation.select(np.arange(0))
+        return shuffled.select(np.arange(half)), shuffled.select(np.arange(half, len(validation)))
+
+    def _shuffled(self, trace: Trace) -> Trace:
+        return trace.select(np.random.default_rng(self.seed).permutation(len(trace)))
 
     def _given(self, validation: Trace) -> Trace:
         given = Trace.load(self.calibration)
@@ -150,14 +201,13 @@ class Controlled(Strategy):
                 )
         return given
 
-    def _learnt(self, trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _learnt(self, base: ThresholdStrategy, trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Certainties and thresholds of the base, the same after a fit on other samples if it learns nothing."""
-        thresholds = [self.base.threshold(one) for one in self.base.settings(self.candidates)]
-        return self.base.certainties(trace), np.array(thresholds)
+        thresholds = [base.threshold(one) for one in base.settings(self.candidates)]
+        return base.certainties(trace), np.array(thresholds)
 
-    def _choose(self, calibration: Calibration, thresholds: list[float], epsilon: float) -> int | None:
-        """The loosest threshold with that promise; None if there is none."""
-        losses: Iterator[Losses] = risk.cascade_losses(*calibration, thresholds)
+    def _choose(self, losses: Iterator[Losses], epsilon: float) -> int | None:
+        """The last candidate with that promise; None if there is none."""
         if self._tests:
             return risk.learn_then_test(losses, lambda rows: self._p_value(rows, epsilon), self.delta)
         return risk.conformal(losses, epsilon)
@@ -193,7 +243,7 @@ class Controlled(Strategy):
                 f"{needed:,} calibration samples, more where early answers are wrong, and there are {samples:,}"
                 if samples < needed
                 else f"at ε = {100 * epsilon:g} % every sample goes to the final exit: on {samples:,} calibration "
-                "samples even the strictest threshold tried is too often wrong to promise that"
+                "samples even the safest setting tried is too often wrong to promise that"
             )
 
     def needed(self, epsilon: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -63,6 +64,8 @@ class EmbeddingSpace:
         # A policy is asked with float32, so whole traces must start from the same numbers.
         single = embeddings.astype(np.float32, copy=False)
         _require_finite(single)
+        if self._as_recorded:
+            return single.astype(np.float64)
         scaled: NDArray[np.float64] = (single.astype(np.float64) - self.shift) / self.scale
         if self.directions is None:
             return scaled
@@ -71,6 +74,10 @@ class EmbeddingSpace:
         for column, direction in zip(scaled.T, self.directions, strict=True):
             result += column[:, None] * direction
         return result
+
+    @cached_property
+    def _as_recorded(self) -> bool:
+        return self.directions is None and not self.shift.any() and bool((self.scale == 1).all())
 
 
 def _require_finite(embeddings: Floats) -> None:

@@ -31,8 +31,10 @@ def nearest(points: NDArray[np.float64], centroids: NDArray[np.float64]) -> NDAr
     A NaN centroid (of an empty pool) is infinitely far; the earlier pool wins a tie. Every row goes through the same
     arithmetic, so that a sample's answer does not depend on its batch (a matrix product would not promise that).
     """
-    distance = ((points[:, None, :] - centroids) ** 2).sum(axis=-1)
-    closest: NDArray[np.int64] = np.where(np.isnan(distance), np.inf, distance).argmin(axis=1)
+    apart = points[:, None, :] - centroids
+    np.multiply(apart, apart, out=apart)
+    # fmin takes the number where the other is none
+    closest: NDArray[np.int64] = np.fmin(np.add.reduce(apart, axis=-1), np.inf).argmin(axis=1)
     return closest
 
 
@@ -65,5 +67,7 @@ class Router:
 
     def pools(self, embeddings: Floats) -> NDArray[np.int64]:
         """(n,) nearest pool of (n, D) embeddings, in chunks to bound the memory."""
+        if len(embeddings) <= _CHUNK:
+            return nearest(self.points(embeddings), self.centroids)
         chunks = [embeddings[start : start + _CHUNK] for start in range(0, len(embeddings), _CHUNK)]
-        return np.concatenate([np.empty(0, np.int64), *(nearest(self.points(c), self.centroids) for c in chunks)])
+        return np.concatenate([nearest(self.points(chunk), self.centroids) for chunk in chunks])

@@ -20,7 +20,7 @@ from edgepart.errors import MissingExtra
 Points = NDArray[np.float64]
 Events = NDArray[np.bool_]
 
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 class Predictor(Protocol):
@@ -50,27 +50,7 @@ def require_sklearn() -> None:
 
 def logistic(strength: float) -> Learner:
     """Logistic regression for each event; ``strength`` of the L2 penalty, per sample."""
-
-    def learn(points: Points, event: Events) -> _One:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(C=1 / (strength * len(points)), max_iter=1000)
-        with warnings.catch_warnings():
-            # Not quite at its optimum is a fit all the same; out-of-fold predictions tell what it is worth.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(points, event)
-        weights, bias = model.coef_[0].astype(np.float64), float(model.intercept_[0])
-
-        def predict(asked: Points) -> NDArray[np.float64]:
-            chunks = [asked[start : start + _CHUNK] for start in range(0, len(asked), _CHUNK)]
-            scores = [(np.ascontiguousarray(chunk) * weights).sum(axis=1) + bias for chunk in chunks]
-            result: NDArray[np.float64] = expit(np.concatenate([np.empty(0), *scores]))
-            return result
-
-        return predict
-
-    return lambda points, events: _Separate(points, events, learn)
+    return lambda points, events: _Logistic(points, events, strength)
 
 
 def boosting(trees: int, leaves: int, rate: float, seed: int) -> Learner:
@@ -97,6 +77,44 @@ def boosting(trees: int, leaves: int, rate: float, seed: int) -> Learner:
 def neighbours(count: int) -> Learner:
     """The share of the ``count`` nearest known points, Euclidean, at which each event happened."""
     return lambda points, events: _Neighbours(points, events, count)
+
+
+class _Logistic:
+    """Of each event a weight for every dimension and a bias; one that happened always or never gets its rate."""
+
+    def __init__(self, points: Points, events: Events, strength: float) -> None:
+        self._weights = np.zeros((events.shape[1], points.shape[1]))
+        self._biases = np.zeros(events.shape[1])
+        self._rates: dict[int, float] = {}
+        for index, event in enumerate(events.T):
+            if 0 < event.sum() < len(event):
+                self._weights[index], self._biases[index] = self._fit(points, event, strength)
+            else:
+                self._rates[index] = _rate(event)
+
+    @staticmethod
+    def _fit(points: Points, event: Events, strength: float) -> tuple[NDArray[np.float64], float]:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
+
+        model = LogisticRegression(C=1 / (strength * len(points)), max_iter=1000)
+        # One thread: its many small products take a hundred times as long where threads wait for a busy core.
+        with warnings.catch_warnings(), threadpool_limits(1):
+            # Not quite at its optimum is a fit all the same; out-of-fold predictions tell what it is worth.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(points, event)
+        return model.coef_[0].astype(np.float64), float(model.intercept_[0])
+
+    def probabilities(self, points: Points) -> NDArray[np.float64]:
+        scores = np.empty((len(points), len(self._biases)))
+        for start in range(0, len(points), _CHUNK):
+            weighed = points[start : start + _CHUNK, None, :] * self._weights
+            np.add(np.add.reduce(weighed, axis=-1), self._biases, out=scores[start : start + _CHUNK])
+        result: NDArray[np.float64] = expit(scores)
+        for index, rate in self._rates.items():
+            result[:, index] = rate
+        return result
 
 
 class _Separate:
@@ -131,6 +149,10 @@ class _Neighbours:
 
 
 def _constant(event: Events) -> _One:
-    """Laplace's rule of succession: (happened + 1) / (seen + 2), one half where nothing was seen."""
-    rate = (int(event.sum()) + 1) / (len(event) + 2)
+    rate = _rate(event)
     return lambda points: np.full(len(points), rate)
+
+
+def _rate(event: Events) -> float:
+    """Laplace's rule of succession: (happened + 1) / (seen + 2), one half where nothing was seen."""
+    return (int(event.sum()) + 1) / (len(event) + 2)

@@ -7,7 +7,8 @@ The palettes are told apart under the common kinds of colour blindness: Okabe an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 #: neutral colours of the light page: colour → name of the CSS variable that takes its place on the page
 NEUTRAL = {
@@ -31,25 +32,39 @@ class Style:
     dashed: bool = False
 
 
-_STRATEGIES = {
+#: strategies that keep their look in every figure
+_OWN = {
     "confidence": Style("#4477aa", "o"),
     "entropy": Style("#44aabb", "s"),
     "cartography": Style("#ee6677", "^"),
     "cartography-adaptive": Style("#aa3377", "v"),
+    "router": Style("#228833", "P"),
+    "combined": Style("#bb5522", "h"),
+    "tuned": Style("#8866cc", "d"),
     "random": Style("#8c8c8c", "x"),
     "fixed-tier": Style("#997700", "D"),
     "oracle": Style("#ccaa33", "*", dashed=True),
 }
-_OTHERS = (Style("#228833", "P"), Style("#882255", "X"), Style("#6699cc", "p"), Style("#bb5522", "h"))
+_OTHERS = (Style("#cc6699", "X"), Style("#6699cc", "p"), Style("#88aa44", "<"), Style("#b08968", ">"))
+#: of strategies beside those that a figure is about
+FAINT = Style(MUTED, ".")
 
 
 def tier_colour(index: int) -> str:
     return _TIERS[index % len(_TIERS)]
 
 
-def strategy_style(name: str) -> Style:
-    """Own style of a shipped strategy; one of a few others, always the same, for a plug-in."""
-    return _STRATEGIES.get(name) or _OTHERS[sum(name.encode()) % len(_OTHERS)]
+def strategy_styles(names: Sequence[str]) -> dict[str, Style]:
+    """The look of each strategy of a figure: its own, or one that is free; only beyond fourteen a colour comes again.
+
+    A colour that comes again is dashed where it was not.
+    """
+    own = {name: _OWN[name] for name in names if name in _OWN}
+    taken = {style.colour for style in own.values()}
+    free = [style for style in (*_OTHERS, *_OWN.values()) if style.colour not in taken] or list(_OTHERS)
+    others = [name for name in names if name not in own]
+    chosen = [replace(free[n % len(free)], dashed=n // len(free) % 2 == 1) for n in range(len(others))]
+    return {**own, **dict(zip(others, chosen, strict=True))}
 
 
 def text_on(colour: str) -> str:
@@ -65,7 +80,12 @@ def inline(svg: str, prefix: str) -> str:
     body = body.replace("xlink:href=", "href=")
     body = re.sub(r'(<[^>]* id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
     body = re.sub(r'aria-labelledby="([^"]*)"', lambda found: _prefixed(found[1], prefix), body)
-    return re.sub("|".join(NEUTRAL), lambda found: f"var({NEUTRAL[found[0]]})", body)
+    return re.sub("|".join(NEUTRAL), lambda found: on_page(found[0]), body)
+
+
+def on_page(colour: str) -> str:
+    """A colour as the page's CSS has it, where neutral ones follow the light or dark look."""
+    return f"var({NEUTRAL[colour]})" if colour in NEUTRAL else colour
 
 
 def _prefixed(names: str, prefix: str) -> str:

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from edgepart.dispatch import options
-from edgepart.dispatch.base import CostTable, Promise, Strategy
+from edgepart.dispatch.base import CostTable, Decisions, Policy, Promise, Setting, Strategy
+from edgepart.dispatch.budgeted import Budgeted
 from edgepart.dispatch.confidence import Confidence
 from edgepart.dispatch.controlled import Controlled
 from edgepart.dispatch.ensemble import Ensemble
 from edgepart.dispatch.entropy import Entropy
+from edgepart.dispatch.fixed_tier import FixedTier
 from edgepart.dispatch.learned import Learned
 from edgepart.dispatch.margin import Margin
 from edgepart.dispatch.patience import Patience
@@ -49,6 +51,21 @@ class TestControlledPatience(StrategyContract):
 class TestControlledLearned(StrategyContract):
     def strategy(self) -> Strategy:
         return Controlled("learned", epsilon=WIDE, delta=0.2)
+
+
+class TestControlledShares(StrategyContract):
+    def strategy(self) -> Strategy:
+        return Controlled("budgeted", epsilon=WIDE, delta=0.2)
+
+
+class TestControlledTuning(StrategyContract):
+    def strategy(self) -> Strategy:
+        return Controlled("tuned", epsilon=WIDE, method="conformal", candidates=(0.3, 0.6, 0.9))
+
+
+class TestControlledCombination(StrategyContract):
+    def strategy(self) -> Strategy:
+        return Controlled("combined:router=cartography", epsilon=WIDE, delta=0.2, candidates=(0.3, 0.6, 0.9))
 
 
 class Memory(ThresholdStrategy):
@@ -147,7 +164,7 @@ def test_a_network_that_is_wrong_at_once_is_told_of() -> None:
     trace = two_exits([0.99] * 200, [1] * 200)
     strategy = Controlled(epsilon=(0.05,), candidates=(0.5, 0.9))
     strategy.fit(trace, example_costs(trace))
-    assert "even the strictest threshold tried" in strategy.warnings[-1]
+    assert "even the safest setting tried" in strategy.warnings[-1]
     assert (strategy.policy(strategy.settings([])[0]).decide(trace).exit == 1).all()
 
 
@@ -195,8 +212,8 @@ def test_a_calibration_trace_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("controlled=oracle", "the strategy 'oracle' has no threshold to control"),
-        ("controlled:base=controlled", "the strategy 'controlled' has no threshold to control"),
+        ("controlled=oracle", "the strategy 'oracle' has nothing to control"),
+        ("controlled:base=controlled", "the strategy 'controlled' has nothing to control"),
         ("controlled:epsilon=1", "epsilon is 1, expected a number between 0 and 1"),
         ("controlled:delta=0", "delta is 0, expected a number between 0 and 1"),
     ],
@@ -245,3 +262,84 @@ def test_promises_are_kept_on_the_population(method: str, risk: str) -> None:
     if method == "learn-then-test":
         assert (found > epsilon).sum() <= binom.ppf(0.9999, draws, 0.1)
     assert found.mean() <= epsilon + 4 * found.std() / draws**0.5
+
+
+@pytest.mark.parametrize("base", ["budgeted", "tuned", "combined:router=cartography"])
+def test_promises_of_settings_in_an_order_of_their_own_are_kept(base: str) -> None:
+    """The order is learnt on one half of each draw, the promise made on the other."""
+    population = synthetic_trace(4000, classes=4, epochs=2, seed=3)
+    costs, epsilon, draws = example_costs(population), 0.04, 100
+    random, rows = np.random.default_rng(1), np.arange(len(population))
+    strategy = Controlled(base, epsilon=(epsilon,), delta=0.2, candidates=tuple(np.linspace(0.05, 0.95, 10)))
+    full, drops, savings = population.correct[:, -1].mean(), [], []
+    for _ in range(draws):
+        strategy.fit(population.select(random.integers(0, len(population), 500)), costs)
+        (setting,) = strategy.settings([])
+        found = strategy.policy(setting).decide(population)
+        drops.append(full - population.correct[rows, found.exit].mean())
+        savings.append(costs[0, -1] - costs[found.entry, found.exit].mean())
+    assert (np.array(drops) > epsilon).sum() <= binom.ppf(0.9999, draws, 0.2)
+    assert np.mean(savings) > 0.1, "a simulation in which nobody leaves shows nothing"
+
+
+def test_what_sends_all_to_the_final_exit_is_tried_first() -> None:
+    """However the other settings look on the half that they are learnt from."""
+    trace = synthetic_trace(600, epochs=0)
+    strategy = Controlled("fixed-tier", epsilon=(0.004, 0.6))
+    strategy.fit(trace, example_costs(trace))
+    never, any_tier = strategy.settings([])
+    assert never.label == "ε=0.4 % all to the final exit"
+    assert any_tier["tier"] == "mobile"
+    strategy = Controlled("fixed-tier", epsilon=(0.01,))
+    strategy.fit(trace, example_costs(trace))
+    assert strategy.settings([])[0]["tier"] == "cloud"
+
+
+@pytest.mark.parametrize("base", ["adaee", "cartography-adaptive", "random"])
+def test_nothing_is_promised_of_what_hangs_on_other_samples(base: str) -> None:
+    trace = synthetic_trace(100)
+    with pytest.raises(DispatchError, match=f"'{base}', whose decisions hang on samples before or on chance"):
+        Controlled(base).fit(trace, example_costs(trace))
+
+
+def test_a_base_of_settings_learns_on_the_validation_trace_where_calibration_has_its_own(tmp_path: Path) -> None:
+    trace = synthetic_trace(900, epochs=0)
+    trace.select(np.arange(500, 900)).save(tmp_path / "aside.safetensors")
+    strategy = Controlled("budgeted", epsilon=(0.1,), calibration=str(tmp_path / "aside.safetensors"))
+    strategy.fit(trace.select(np.arange(500)), example_costs(trace))
+    alone = Budgeted()
+    alone.fit(trace.select(np.arange(500)), example_costs(trace))
+    (setting,) = strategy.settings([])
+    (expected,) = alone.settings([float(setting["t"])])
+    assert setting.values[2:] == expected.values
+
+
+def test_what_a_base_learns_from_is_not_calibrated_on() -> None:
+    """A base that knows every sample it has seen by heart: promises made on those would be worth nothing."""
+
+    class Known(FixedTier):
+        name = "known"
+
+        def fit(self, validation: Trace, costs: CostTable) -> None:
+            super().fit(validation, costs)
+            learnt.append({row.tobytes() for row in validation.embeddings})
+
+        def policy(self, setting: Setting) -> Policy:
+            made = super().policy(setting)
+            decide = made.decide
+
+            def listened(trace: Trace) -> Decisions:
+                asked.append({row.tobytes() for row in trace.embeddings})
+                return decide(trace)
+
+            made.decide = listened  # type: ignore[method-assign]
+            return made
+
+    learnt: list[set[bytes]] = []
+    asked: list[set[bytes]] = []
+    trace = synthetic_trace(300, epochs=0)
+    Controlled(Known()).fit(trace, example_costs(trace))
+    (seen,) = learnt
+    calibrated = [one for one in asked if not one <= seen]
+    assert calibrated
+    assert all(not one & seen and len(one) == 150 for one in calibrated)

@@ -10,9 +10,9 @@ from edgepart.dispatch.data_map import DataMap
 from edgepart.errors import MissingExtra
 from edgepart.evaluation import plots
 from edgepart.evaluation.plots_canvas import require_matplotlib
-from edgepart.evaluation.plots_curves import accuracy_cost, validation_frontier
+from edgepart.evaluation.plots_curves import MOST, accuracy_cost, styles, validation_frontier
 from edgepart.evaluation.report import CurvePoint, DataMapReport, PlanReport
-from edgepart.evaluation.report_style import NEUTRAL, inline, strategy_style, text_on, tier_colour
+from edgepart.evaluation.report_style import FAINT, NEUTRAL, inline, strategy_styles, text_on, tier_colour
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLAN = plan_for(transformer(4), (6, 8), [("mobile-1", "mobile", 4), ("edge-1", "edge", 2)])
@@ -149,9 +149,36 @@ def test_a_figure_on_a_page_has_its_own_ids_and_the_page_s_colours() -> None:
     assert used <= ids
 
 
-def test_a_strategy_has_one_style_and_text_can_be_read_on_every_tier() -> None:
-    assert strategy_style("confidence") != strategy_style("entropy")
-    assert strategy_style("my-own") == strategy_style("my-own")
+def test_no_colour_comes_twice_in_a_figure() -> None:
+    names = ["my-own", "confidence", "budgeted", "learned", "margin", "patience", "oracle", "router"]
+    found = strategy_styles(names)
+    assert len({style.colour for style in found.values()}) == len(names)
+    assert found == strategy_styles(names)
+    assert found["confidence"] == strategy_styles(["confidence"])["confidence"]
+    many = strategy_styles([f"number {index}" for index in range(25)])
+    assert len({(style.colour, style.dashed) for style in many.values()}) == 25
+
+
+def test_of_many_strategies_the_cheapest_chosen_are_coloured_and_the_others_named() -> None:
+    names = ("confidence", "oracle", "fixed-tier", "random", *(f"number {index}" for index in range(12)))
+    report = report_for(PLAN, names)
+    costs = {name: 100.0 - index for index, name in enumerate(names)}
+    chosen = [entry.model_copy(update={"validation_cost": costs[entry.name]}) for entry in report.strategies]
+    report = report.model_copy(update={"strategies": tuple(chosen)})
+    looks = styles(report)
+    coloured = [name for name, look in looks.items() if look != FAINT]
+    assert coloured == ["confidence", "oracle", "fixed-tier", *(f"number {index}" for index in range(7, 12))]
+    assert len(coloured) == MOST
+    svg = accuracy_cost(report)
+    assert "In grey: random, number 0, number 1" in texts(svg)
+    for name in names:
+        assert sum(title.startswith(f"{name}, ") for title in titles(svg)) >= 10
+    few = report_for(PLAN, names[:MOST])
+    assert FAINT not in styles(few).values()
+    assert "In grey" not in texts(accuracy_cost(few))
+
+
+def test_text_can_be_read_on_every_tier() -> None:
     assert {text_on(tier_colour(index)) for index in range(6)} == {"#000000", "#ffffff"}
 
 
