@@ -90,17 +90,24 @@ def evaluate_strategy(
     """
     strategy.fit(validation, costs.table)
     seen = rehearse(validation, strategy, costs, grid)
-    floor = full_model(validation, costs).accuracy
     settings = tuple(strategy.settings(grid))
-    promises = [strategy.promise(setting) for setting in settings]
     return StrategyCurve(
         strategy=strategy,
         settings=settings,
         validation=tuple(seen),
         test=tuple(sweep(test, strategy, costs, grid)),
-        choices=tuple(
-            Choice(drop, promised(promises, drop) if any(promises) else choose(seen, floor - drop)) for drop in drops
-        ),
+        choices=choices(strategy, settings, seen, full_model(validation, costs), drops),
+    )
+
+
+def choices(
+    strategy: Strategy, settings: Sequence[Setting], seen: Sequence[Result], full: Result, drops: Sequence[float]
+) -> tuple[Choice, ...]:
+    """The setting for each allowed drop, from what all settings and the full model gave on validation."""
+    promises = [strategy.promise(setting) for setting in settings]
+    return tuple(
+        Choice(drop, promised(promises, drop) if any(promises) else choose(seen, full.accuracy - drop))
+        for drop in drops
     )
 
 
@@ -161,19 +168,16 @@ def compare_at_equal_cost(
         one comparison per operating point, cheapest first, then (``setting`` None) their mean; empty where none of
         them can be compared
     """
-    rivals = sorted((baseline.test[index].cost, index) for index in hull(baseline.validation))
-    rival_correct = {index: _correct(baseline, index, test) for _, index in rivals}
-    points, gaps = [], []
-    for index in hull(curve.validation):
-        mixture = _mixture(rivals, curve.test[index].cost)
-        if mixture is None:
-            continue
-        theirs = sum((share * rival_correct[rival] for rival, share in mixture), np.zeros(len(test)))
-        points.append(_Point(curve.settings[index], curve.test[index].cost, curve.test[index].accuracy, theirs.mean()))
-        gaps.append(_correct(curve, index, test) - theirs)
-    if not points:
+    own, rivals = (
+        [Operating(each.test[index], _correct(each, index, test)) for index in hull(each.validation)]
+        for each in (curve, baseline)
+    )
+    found = at_equal_cost(own, rivals)
+    if not found:
         return []
-    cost, own, other = (float(np.mean([point[field] for point in points])) for field in (1, 2, 3))
+    points = [_Point(x.result.setting, x.result.cost, x.result.accuracy, float(theirs.mean())) for x, theirs in found]
+    gaps = [point.right - theirs for point, theirs in found]
+    cost, accuracy, other = (float(np.mean([point[field] for point in points])) for field in (1, 2, 3))
     return [
         Comparison(
             strategy=curve.name,
@@ -181,12 +185,33 @@ def compare_at_equal_cost(
             setting=point.setting,
             cost=point.cost,
             accuracy=point.accuracy,
-            baseline_accuracy=float(point.baseline_accuracy),
+            baseline_accuracy=point.baseline_accuracy,
             difference=float(gap.mean()),
             interval=bootstrap(gap, seed, resamples),
         )
-        for point, gap in zip([*points, _Point(None, cost, own, other)], [*gaps, np.mean(gaps, axis=0)], strict=True)
+        for point, gap in zip(
+            [*points, _Point(None, cost, accuracy, other)], [*gaps, np.mean(gaps, axis=0)], strict=True
+        )
     ]
+
+
+class Operating(NamedTuple):
+    """An operating point on test: what it gives, and (N,) 1 where the sample is answered with its label, else 0."""
+
+    result: Result
+    right: Correct
+
+
+def at_equal_cost(own: Sequence[Operating], rivals: Sequence[Operating]) -> list[tuple[Operating, Correct]]:
+    """The points that the rivals can match in cost, each with their (N,) expected right answers at that cost."""
+    ordered = sorted((rival.result.cost, index) for index, rival in enumerate(rivals))
+    found = []
+    for point in own:
+        mixture = _mixture(ordered, point.result.cost)
+        if mixture is not None:
+            nothing = np.zeros(len(point.right))
+            found.append((point, sum((share * rivals[index].right for index, share in mixture), nothing)))
+    return found
 
 
 class _Point(NamedTuple):
