@@ -167,6 +167,7 @@ def _summary(profile: Profile) -> dict[str, Any]:
         "segment_sum_s": profile.segment_sum_s,
         "segment_sum_difference": profile.segment_sum_s / profile.end_to_end.median_s - 1,
         "cuts": len(profile.cuts),
+        "middles": len(profile.middles),
         "cuts_interpolated": len(graph.layers) - 1 - len(profile.cuts) if profile.cuts else None,
         "part_overhead_s": profile.part_overhead_s,
         "wake_up_s": profile.wake_up_s if profile.wake_up else None,
@@ -219,6 +220,7 @@ def _cut_rows(profile: Profile) -> list[tuple[str, str]]:
     rest = places - measured
     return [
         ("cuts", f"both sides of {measured} of {places} measured" + (f", {rest} interpolated" if rest else "")),
+        *([("parts between two cuts", f"{len(profile.middles)} measured")] if profile.middles else []),
         ("each part on top of its layers", seconds(profile.part_overhead_s)),
     ]
 

@@ -9,7 +9,17 @@ from edgepart.hardware.catalogue import THIS
 from edgepart.hardware.device import FROM_KIT, Device
 from edgepart.hardware.link import Link
 from edgepart.hardware.price import DimecPrice, ServerlessPrice
-from edgepart.hardware.profile import Cut, LayerProfile, Load, Measurement, PartLatency, PartMemory, Profile, Segment
+from edgepart.hardware.profile import (
+    Cut,
+    LayerProfile,
+    Load,
+    Measurement,
+    Middle,
+    PartLatency,
+    PartMemory,
+    Profile,
+    Segment,
+)
 
 __all__ = [
     "FROM_KIT",
@@ -21,6 +31,7 @@ __all__ = [
     "Link",
     "Load",
     "Measurement",
+    "Middle",
     "PartLatency",
     "PartMemory",
     "Profile",

@@ -5,36 +5,45 @@ A part's time is modelled as the sum of
 - what its layers take: unknown, expected to divide as the layers and segments did when they were timed,
 - what every call of the runtime costs,
 - what every byte costs that comes in from another part or goes out to one (copies, changes of layout),
-- what is lost where it begins and ends (operations that are no longer fused), alike at places close to each other.
+- what is lost where it begins and ends (operations that are no longer fused), alike at places close to each other,
+- what its parameters cost that do not stay in the caches until the next inference: it depends on how many it holds, by
+  steps that are not known (a Brownian motion). Hence two parts may take less than the network that they make up.
 
-Every term is normal with a mean and a variance, so that the covariance of two parts is a short formula, and the
-prediction of one part from measured others is a system of linear equations (kriging; Rasmussen and Williams, *Gaussian
-Processes for Machine Learning*, 2006, chapter 2). A measured piece is reproduced up to its noise, and everything is
-relative to the time of the whole network.
+Segments were timed while the network ran, with the caches as the others left them: for them, a share of their time and
+a constant come on top. Every term is normal with a mean and a variance, so that the covariance of two parts is a short
+formula, and the prediction of one part from measured others is a system of linear equations (kriging; Rasmussen and
+Williams, *Gaussian Processes for Machine Learning*, 2006, chapter 2). A measured piece is reproduced up to its noise,
+and everything is relative to the time of the whole network.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from edgepart.graph import Graph
 
 Floats = NDArray[np.float64]
+#: start, stop, seconds of layers that follow one another
+Timed = tuple[int, int, float]
 
 #: standard deviations of the cost of a call and of moving the most bytes that cross anywhere, of the whole's time
-_CALL, _BYTES = 0.02, 0.05
+_CALL, _BYTES = 0.05, 0.05
+#: and of what segments take longer than parts: of the whole's time, of their own, and of their own by chance
+_COLD, _COLD_SHARE, _COLD_NOISE = 0.01, 0.3, 0.2
 #: how far apart, in shares of the whole's time, two places are whose losses differ
 _REACH = 0.03
 #: noise of anything that is timed, of the whole's time
 _NOISE = 1e-4
-#: tried in all combinations, the likeliest is taken: spread of a segment's time and of the loss at a place, noise
-_SPREADS, _LOSSES, _NOISES = (0.15, 0.4, 1.0), (0.002, 0.008, 0.03), (0.01, 0.03, 0.08)
+#: tried in all combinations, the likeliest is taken: spread of a segment's time, of the loss at a place and of what
+#: holding all parameters costs; noise
+_SPREADS, _LOSSES, _HOLDINGS, _NOISES = (0.15, 0.4, 1.0), (0.002, 0.008, 0.03), (0.03, 0.1, 0.3), (0.01, 0.03, 0.08)
 #: pieces that are used at most, and that the combinations are compared on
 _MOST, _COMPARED = 800, 250
 #: a prediction is no less than this share of what the layers took, scaled to the whole
@@ -47,37 +56,49 @@ class Pieces:
 
     Attributes:
         inside: (parts, layers) 1 where a part holds a layer
+        held: (parts,) bytes of parameters, as a share of the network's
         moved: (parts,) bytes that come from other parts or go to them
         start, stop: (parts,) the positions that a part begins and ends at; NaN at the network's own ends and where its
             layers do not follow one another
+        cold: (parts,) 1 where it was timed while the network ran
     """
 
     inside: Floats
+    held: Floats
     moved: Floats
     start: Floats
     stop: Floats
+    cold: Floats
 
     def take(self, which: NDArray[Any]) -> Pieces:
         """Some of them."""
-        return Pieces(self.inside[which], self.moved[which], self.start[which], self.stop[which])
+        return Pieces(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 @dataclass(frozen=True)
-class _Model:
-    """The process, given how much its terms vary. ``reach`` is where every position lies, in shares of the time."""
+class _Terms:
+    """What a part's time is made of.
 
+    Attributes:
+        expected: (layers,) mean of what each takes, of the whole's time
+        variance: (layers,) of the same, where segments have a spread of 1
+        reach: (layers + 1,) where every position lies, in shares of the time
+        most_bytes: that cross anywhere
+    """
+
+    expected: Floats
     variance: Floats
     reach: Floats
     most_bytes: float
-    loss: float
 
-    def covariance(self, a: Pieces, b: Pieces) -> Floats:
-        """(a, b) covariance of the times of parts."""
-        found: Floats = (a.inside * self.variance) @ b.inside.T + _CALL**2
-        found += _BYTES**2 * np.outer(a.moved, b.moved) / self.most_bytes**2
-        for ends_of_a, ends_of_b in ((a.start, b.start), (a.stop, b.stop)):
-            found += self.loss**2 * self._alike(ends_of_a, ends_of_b)
-        return found
+    def covariances(self, a: Pieces, b: Pieces) -> Floats:
+        """(4, a, b) of what is known of them, and of layers, losses and holding parameters where these spread by 1."""
+        shares = np.outer(a.inside @ self.expected, b.inside @ self.expected)
+        known = _CALL**2 + _BYTES**2 * np.outer(a.moved, b.moved) / self.most_bytes**2
+        known += np.outer(a.cold, b.cold) * (_COLD**2 + _COLD_SHARE**2 * shares)
+        layers = (a.inside * self.variance) @ b.inside.T
+        losses = self._alike(a.start, b.start) + self._alike(a.stop, b.stop)
+        return np.stack([known, layers, losses, np.minimum.outer(a.held, b.held)])
 
     def _alike(self, a: Floats, b: Floats) -> Floats:
         """(a, b) correlation of what is lost at two places; none with a place that is not known."""
@@ -94,69 +115,73 @@ class PartTimes:
         self,
         graph: Graph,
         expected: Sequence[float],
-        segments: Sequence[tuple[int, int]],
-        measured: Sequence[tuple[int, int, float]],
+        segments: Sequence[Timed],
+        parts: Sequence[Timed],
         whole_s: float,
     ) -> None:
         """
         Args:
             expected: of every layer, seconds as far as they are known from timing it alone
-            segments: (start, stop) that follow one another; layers of one err together
-            measured: (start, stop, seconds) of pieces, the whole among them
+            segments: follow one another, and were timed while the network ran; layers of one err together
+            parts: that were timed by themselves, other than the whole
             whole_s: seconds of the whole
         """
         self._graph, self._whole_s = graph, whole_s
         self._describe = _Describer(graph)
-        expectation = np.maximum(np.array(expected), 1e-12)
-        self._expected = expectation / expectation.sum()
-        step = max(1, -(-len(measured) // _MOST))
-        measured = measured[::step] if step > 1 else measured
-        self._pieces = self._describe.runs([(start, stop) for start, stop, _ in measured])
-        times = np.array([seconds for *_, seconds in measured]) / whole_s
-        self._model, self._weights = self._condition(segments, times)
+        self._terms = self._terms_of(np.maximum(np.array(expected), 1e-12), segments)
+        measured = [(0, len(expected), whole_s), *parts, *segments]
+        cold = np.arange(len(measured)) > len(parts)
+        used = np.arange(0, len(measured), max(1, -(-len(measured) // _MOST)))
+        self._pieces = self._describe.runs(measured, cold).take(used)
+        times = np.array([seconds for *_, seconds in measured])[used] / whole_s
+        self._spread, self._weights = self._condition(times)
 
     def seconds(self, layers: frozenset[str]) -> float:
         """What a part of some layers takes for one sample."""
         part = self._describe.part(np.array([layer.name in layers for layer in self._graph.layers]))
-        mean = (part.inside @ self._expected)[0]
-        found = mean + (self._model.covariance(part, self._pieces) @ self._weights)[0]
-        return float(max(found, _LEAST * mean) * self._whole_s)
+        mean = (part.inside @ self._terms.expected)[0]
+        covariance = np.tensordot(self._spread, self._terms.covariances(part, self._pieces), 1)
+        return float(max(mean + (covariance @ self._weights)[0], _LEAST * mean) * self._whole_s)
 
     def additive(self) -> tuple[Floats, float]:
         """Seconds of every layer and of every call, which sum to the time of the whole."""
-        call = max(0.0, float(_CALL**2 * self._weights.sum()))
-        layers = self._expected + self._model.variance * (self._pieces.inside.T @ self._weights)
-        layers = np.maximum(layers, _LEAST * self._expected)
-        call = min(call, 0.5)
+        expected, variance = self._terms.expected, self._spread[1] * self._terms.variance
+        call = min(max(0.0, float(_CALL**2 * self._weights.sum())), 0.5)
+        layers = np.maximum(expected + variance * (self._pieces.inside.T @ self._weights), _LEAST * expected)
         return layers * ((1 - call) / layers.sum()) * self._whole_s, call * self._whole_s
 
-    def _condition(self, segments: Sequence[tuple[int, int]], times: Floats) -> tuple[_Model, Floats]:
-        """The likeliest model and the weights of the measured pieces in its predictions."""
-        some = np.arange(0, len(times), max(1, -(-len(times) // _COMPARED)))
-        tried = [
-            (self._fit(self._model_of(segments, spread, loss), self._pieces.take(some), times[some], noise), choice)
-            for choice in itertools.product(_SPREADS, _LOSSES, _NOISES)
-            for spread, loss, noise in [choice]
-        ]
-        spread, loss, noise = max(tried, key=lambda one: one[0][0])[1]
-        model = self._model_of(segments, spread, loss)
-        return model, self._fit(model, self._pieces, times, noise)[1]
-
-    def _model_of(self, segments: Sequence[tuple[int, int]], spread: float, loss: float) -> _Model:
-        variance = np.zeros_like(self._expected)
-        for start, stop in segments:
+    def _terms_of(self, expected: Floats, segments: Sequence[Timed]) -> _Terms:
+        expected = expected / expected.sum()
+        variance = np.zeros_like(expected)
+        for start, stop, _ in segments:
             # a segment's time has the standard deviation spread x its mean, whichever way its layers divide it
-            variance[start:stop] = spread**2 * self._expected[start:stop] * self._expected[start:stop].sum()
-        reach = np.concatenate([[0.0], np.cumsum(self._expected)])
-        return _Model(variance, reach, self._describe.most_bytes, loss)
+            variance[start:stop] = expected[start:stop] * expected[start:stop].sum()
+        reach = np.concatenate([[0.0], np.cumsum(expected)])
+        return _Terms(expected, variance, reach, self._describe.most_bytes)
 
-    def _fit(self, model: _Model, pieces: Pieces, times: Floats, noise: float) -> tuple[float, Floats]:
+    def _condition(self, times: Floats) -> tuple[Floats, Floats]:
+        """Variances of the terms, the likeliest, and the weights of the measured pieces in predictions."""
+        some = np.arange(0, len(times), max(1, -(-len(times) // _COMPARED)))
+        compared = self._pieces.take(some)
+        covariances = self._terms.covariances(compared, compared)
+        tried = []
+        for *spreads, noise in itertools.product(_SPREADS, _LOSSES, _HOLDINGS, _NOISES):
+            spread = np.array([1.0, *spreads]) ** 2
+            tried.append((self._fit(spread, covariances, compared, times[some], noise)[0], noise, spread))
+        _, noise, spread = max(tried, key=lambda one: one[0])
+        covariances = self._terms.covariances(self._pieces, self._pieces)
+        return spread, self._fit(spread, covariances, self._pieces, times, noise)[1]
+
+    def _fit(
+        self, spread: Floats, covariances: Floats, pieces: Pieces, times: Floats, noise: float
+    ) -> tuple[float, Floats]:
         """Logarithm of the likelihood of the times up to a constant, and the weights."""
-        covariance = model.covariance(pieces, pieces) + np.diag((noise * times + _NOISE) ** 2)
-        factor = np.linalg.cholesky(covariance)
-        white = np.linalg.solve(factor, times - pieces.inside @ self._expected)
-        likelihood = -0.5 * white @ white - np.log(np.diag(factor)).sum()
-        return float(likelihood), np.linalg.solve(factor.T, white)
+        chance = (noise * times + _NOISE) ** 2 + pieces.cold * (_COLD_NOISE * times) ** 2
+        factor = cho_factor(np.tensordot(spread, covariances, 1) + np.diag(chance))
+        difference = times - pieces.inside @ self._terms.expected
+        weights: Floats = cho_solve(factor, difference)
+        likelihood = -0.5 * difference @ weights - np.log(np.diag(factor[0])).sum()
+        return float(likelihood), weights
 
 
 class _Describer:
@@ -172,16 +197,20 @@ class _Describer:
         ]
         self._tensor, self._from, self._to = np.array(links, dtype=int).reshape(-1, 3).T
         self._bytes = np.array([tensor.bytes for tensor in graph.tensors], dtype=float)
+        self._held = np.array([graph.parameter_bytes([layer.name]) for layer in graph.layers], dtype=float)
+        self._held /= self._held.sum() or 1.0
         self.most_bytes = max((boundary.bytes for boundary in graph.boundaries()), default=0) or 1.0
 
-    def runs(self, places: Sequence[tuple[int, int]]) -> Pieces:
-        """Pieces of layers that follow one another, by (start, stop)."""
+    def runs(self, places: Sequence[Timed], cold: NDArray[np.bool_]) -> Pieces:
+        """Pieces of layers that follow one another, and which of them were timed while the network ran."""
         position = np.arange(self._count)
-        parts = [self.part((position >= start) & (position < stop)) for start, stop in places]
-        columns = zip(*((one.inside, one.moved, one.start, one.stop) for one in parts), strict=True)
-        return Pieces(*(np.concatenate(values) for values in columns))
+        parts = [
+            self.part((position >= start) & (position < stop), timed_inside)
+            for (start, stop, _), timed_inside in zip(places, cold, strict=True)
+        ]
+        return Pieces(*(np.concatenate([getattr(one, field.name) for one in parts]) for field in fields(Pieces)))
 
-    def part(self, inside: NDArray[np.bool_]) -> Pieces:
+    def part(self, inside: NDArray[np.bool_], cold: bool = False) -> Pieces:
         """One part, from which layers it holds."""
         crossing = inside[self._from] != inside[self._to]
         # a tensor that both comes and is passed on, or goes to several layers, is moved once
@@ -190,8 +219,10 @@ class _Describer:
         start, stop = (int(held[0]), int(held[-1]) + 1) if len(held) else (0, 0)
         together = stop - start == len(held)
         return Pieces(
-            inside[None].astype(float),
-            np.array([moved]),
-            np.array([start if together and start > 0 else np.nan], dtype=float),
-            np.array([stop if together and stop < self._count else np.nan], dtype=float),
+            inside=inside[None].astype(float),
+            held=np.array([self._held[inside].sum()]),
+            moved=np.array([moved]),
+            start=np.array([start if together and start > 0 else np.nan], dtype=float),
+            stop=np.array([stop if together and stop < self._count else np.nan], dtype=float),
+            cold=np.array([float(cold)]),
         )

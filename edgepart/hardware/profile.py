@@ -61,6 +61,14 @@ class Cut(Record):
     after: Measurement
 
 
+class Middle(Record):
+    """The layers ``start`` … ``stop - 1`` between two cuts, run as one piece; relative to the whole as in a cut."""
+
+    start: int = Field(ge=1)
+    stop: int
+    latency: Measurement
+
+
 class PartMemory(Record):
     """Resident memory of a process that does nothing but run one part, the layers ``start`` … ``stop - 1``.
 
@@ -111,8 +119,8 @@ class PartLatency(NamedTuple):
 class Profile(Document):
     """A graph measured on a device. Segments follow one another and cover every layer.
 
-    ``cuts``, ``wake_up`` and ``memory`` are empty in a profile that was measured without them; ``memory_note`` says
-    why.
+    ``cuts``, ``middles``, ``wake_up`` and ``memory`` are empty in a profile that was measured without them;
+    ``memory_note`` says why.
     """
 
     kind: ClassVar[str] = "profile"
@@ -127,6 +135,7 @@ class Profile(Document):
     end_to_end: Measurement
     machine_load: Load
     cuts: tuple[Cut, ...] = ()
+    middles: tuple[Middle, ...] = ()
     #: what a part takes longer on a sample after waiting for the others, or for the next one, than straight after one
     wake_up: Measurement | None = None
     memory: tuple[PartMemory, ...] = ()
@@ -149,6 +158,8 @@ class Profile(Document):
         positions = [0, *(cut.position for cut in self.cuts), len(expected)]
         if positions != sorted(set(positions)):
             raise ValueError("the cuts do not lie one after another inside the network")
+        if any(not one.start < one.stop < len(expected) for one in self.middles):
+            raise ValueError("a middle part that was measured does not lie inside the network")
         if any(not one.start < one.stop <= len(expected) for one in self.memory):
             raise ValueError("a part whose memory was measured does not lie inside the network")
         return self
@@ -191,8 +202,9 @@ class Profile(Document):
     def part_latency_s(self, layers: Iterable[str]) -> PartLatency:
         """What some layers take as one part.
 
-        Measured are the whole, each segment, and both sides of each of :attr:`cuts`; other parts are interpolated from
-        these (:mod:`edgepart.hardware.part_times`), or without cuts are the sum of their layers.
+        Measured are the whole, both sides of each of :attr:`cuts`, and :attr:`middles`; other parts are interpolated
+        from these and from segments (:mod:`edgepart.hardware.part_times`), which were timed while the network ran.
+        Without cuts segments are taken as they were timed, and other parts are the sum of their layers.
 
         Raises:
             UnknownName: a name is not a layer of the graph.
@@ -202,8 +214,8 @@ class Profile(Document):
         if not positions:
             return PartLatency(0.0, measured=True)
         start, stop = positions[0], positions[-1] + 1
-        if stop - start == len(positions) and (start, stop) in self._pieces_s:
-            return PartLatency(self._pieces_s[start, stop], measured=True)
+        if stop - start == len(positions) and (start, stop) in self._parts_s:
+            return PartLatency(self._parts_s[start, stop], measured=True)
         if self._part_times:
             return PartLatency(self._part_times.seconds(inside), measured=False)
         latency = self._within_segments
@@ -221,10 +233,10 @@ class Profile(Document):
         return scaled
 
     @cached_property
-    def _pieces_s(self) -> dict[tuple[int, int], float]:
-        """(start, stop) of every piece that was measured → seconds."""
-        count = len(self.layers)
-        found = {(one.start, one.stop): one.latency.median_s for one in self.segments}
+    def _parts_s(self) -> dict[tuple[int, int], float]:
+        """(start, stop) of every part that was measured → seconds."""
+        count, middles = len(self.layers), self.middles if self.cuts else self.segments
+        found = {(one.start, one.stop): one.latency.median_s for one in middles}
         for cut in self.cuts:
             found[0, cut.position] = cut.before.median_s
             found[cut.position, count] = cut.after.median_s
@@ -237,10 +249,6 @@ class Profile(Document):
             return None
         from edgepart.hardware.part_times import PartTimes
 
-        return PartTimes(
-            self.graph,
-            list(self._within_segments.values()),
-            [(one.start, one.stop) for one in self.segments],
-            [(start, stop, seconds) for (start, stop), seconds in self._pieces_s.items()],
-            whole_s,
-        )
+        *parts, _ = ((*place, seconds) for place, seconds in self._parts_s.items())
+        segments = [(one.start, one.stop, one.latency.median_s) for one in self.segments]
+        return PartTimes(self.graph, list(self._within_segments.values()), segments, parts, whole_s)

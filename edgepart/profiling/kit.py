@@ -1,7 +1,8 @@
 """A folder that measures a network where neither edgepart nor its framework is installed, and what comes back from it.
 
-The folder holds the network, its segments and both sides of a few cuts as artefacts of ONNX Runtime or ExecuTorch, the
-values that enter each, and ``run.py`` (:mod:`edgepart.profiling.kit_runner`), which needs NumPy and the runtime only.
+The folder holds the network, its segments, both sides of a few cuts and what lies between these as artefacts of ONNX
+Runtime or ExecuTorch, the values that enter each, and ``run.py`` (:mod:`edgepart.profiling.kit_runner`), which needs
+NumPy and the runtime only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edgepart.files import Document, Record, atomic_folder, write_json
 from edgepart.frameworks import Framework, Part, Program
 from edgepart.frameworks.runtimes import Runtime, require_runtime
 from edgepart.graph import Graph, peak_activation_bytes
-from edgepart.hardware import FROM_KIT, Cut, Device, LayerProfile, Load, Measurement, Profile, Segment
+from edgepart.hardware import FROM_KIT, Cut, Device, LayerProfile, Load, Measurement, Middle, Profile, Segment
 from edgepart.hardware.roofline import moved_bytes
 from edgepart.profiling import kit_runner
 from edgepart.profiling.pieces import spread
@@ -32,7 +33,7 @@ from edgepart.progress import progress
 RUNTIMES = tuple(kit_runner.OPENERS)
 #: the runner, and what it writes, in the folder
 RUNNER, MEASUREMENTS = "run.py", "measurements.json"
-#: cuts of which both sides are in a kit: each is the network once more
+#: cuts of which both sides are in a kit: each is the network once more, and all that lies between them another time
 CUTS = 3
 #: multiply-accumulates in the time of moving a byte, about, on processors: how layers of one segment divide its time
 _MACS_PER_BYTE = 4.0
@@ -67,6 +68,15 @@ class TimedSides(Record):
     whole: Measurement
 
 
+class TimedMiddle(Record):
+    """The layers ``start`` … ``stop - 1`` between two cuts, and the whole in turn with them."""
+
+    start: int
+    stop: int
+    latency: Measurement
+    whole: Measurement
+
+
 class Longer(Record):
     """A difference of timings: median and distance between the quartiles."""
 
@@ -91,6 +101,7 @@ class KitMeasurements(Document):
     end_to_end: Measurement
     pieces: tuple[TimedPiece, ...]
     cuts: tuple[TimedSides, ...]
+    middles: tuple[TimedMiddle, ...] = ()
     #: what a part takes longer after waiting; may be negative where it is no more than noise
     wake_up: Longer | None = None
 
@@ -153,6 +164,10 @@ def from_kit(graph: Graph, measured: KitMeasurements, name: str) -> Profile:
             )
             for one in sorted(measured.cuts, key=lambda one: one.position)
         ),
+        middles=tuple(
+            Middle(start=one.start, stop=one.stop, latency=one.latency.times(whole_s / one.whole.median_s))
+            for one in measured.middles
+        ),
         wake_up=measured.wake_up and _wake_up(measured.wake_up),
         memory_note="not measured: a kit measures times only",
     )
@@ -185,8 +200,9 @@ def _fill(program: Program, used: Runtime, folder: Path) -> None:
     example: dict[str, NDArray[np.generic]] = dict(program.example())
     places = segments(graph)
     costs = [_share(graph, name) for name in graph.position]
-    positions = list(itertools.islice(spread(costs, [one.bytes for one in boundaries]), CUTS))
-    with progress(f"writing {graph.name}", total=len(places) + 2 * len(positions) + 1) as advance:
+    positions = sorted(itertools.islice(spread(costs, [one.bytes for one in boundaries]), CUTS))
+    # segments, sides of cuts, what lies between these, and the whole
+    with progress(f"writing {graph.name}", total=len(places) + max(1, 3 * len(positions))) as advance:
 
         def write(part: Part, stem: str, values: Values) -> dict[str, Any]:
             file = f"{stem}{used.suffix}"
@@ -202,8 +218,8 @@ def _fill(program: Program, used: Runtime, folder: Path) -> None:
             part = program.slice(*edges(boundaries, start, stop))
             pieces.append({"start": start, "stop": stop, **write(part, f"piece_{number:03}", values)})
             values = values | part.run(values)
-        cuts = []
-        for position in sorted(positions):
+        cuts, middles = [], []
+        for position, following in itertools.zip_longest(positions, positions[1:]):
             cut = boundaries[position - 1]
             before, after = program.slice(None, cut), program.slice(cut, None)
             crossing = example | before.run(example)
@@ -212,9 +228,13 @@ def _fill(program: Program, used: Runtime, folder: Path) -> None:
                 "after": write(after, f"cut_{position:04}_after", crossing),
             }
             cuts.append({"position": position, **sides})
+            if following is not None:
+                middle = program.slice(cut, boundaries[following - 1])
+                written = write(middle, f"cut_{position:04}_to_{following:04}", crossing)
+                middles.append({"start": position, "stop": following, **written})
         whole = write(program.slice(None, None), "whole", example)
     described = {"network": graph.name, "fingerprint": graph.fingerprint, "runtime": used.name}
-    write_json(folder / "kit.json", described | {"whole": whole, "pieces": pieces, "cuts": cuts})
+    write_json(folder / "kit.json", described | {"whole": whole, "pieces": pieces, "cuts": cuts, "middles": middles})
 
 
 def _write_values(path: Path, arrays: list[NDArray[np.generic]]) -> None:

@@ -28,8 +28,8 @@ PACKAGES = {"onnxruntime": "onnxruntime", "executorch": "executorch.runtime"}
 #: at least and at most so often, and so many seconds, each piece is run; until medians are known to this share
 RUNS, MOST_RUNS, BUDGET_S, PRECISION, WARM_UP = 10, 300, 20.0, 0.005, 3
 QUICK_BUDGET_S, QUICK_PRECISION = 1.0, 0.05
-#: runs until caches are a call's own
-SETTLING = 3
+#: runs until caches are a call's own: at least, at most, and in between for so many seconds
+LEAST_SETTLING, MOST_SETTLING, SETTLING_S = 3, 10, 0.03
 #: waiting: cuts whose sides are timed after it, and how often each; bytes touched meanwhile; seconds at most
 WAITING, QUICK_WAITING, TOUCHED_BYTES, MOST_WAIT_S = (3, 12), (1, 5), 64 * 2**20, 0.05
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
-    """All pieces with the whole in turn, then both sides of each cut with the whole in turn."""
+    """All pieces with the whole in turn, then both sides of each cut, then what lies between cuts."""
     opened: Callable[[dict[str, Any]], Callable[[], object]] = OPENERS[kit["runtime"]](threads)
     whole = opened(kit["whole"])
     load = [_busy()]
@@ -76,6 +76,8 @@ def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
         cuts.append({"position": cut["position"], "before": before, "after": after, "whole": beside})
         if number < waiting_cuts:
             longer += after_waiting(sides, end_to_end["median_s"], rounds)
+    between = [opened(one) for one in kit["middles"]]
+    *middles, beside = time_in_turn([*between, whole], quick, in_a_row=4) if between else [{}]
     load.append(_busy())
     busy = [_cores(before, after) for before, after in zip(load, load[1:])]  # noqa: B905, RUF007  (Python 3.8)
     return {
@@ -95,6 +97,10 @@ def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
             for one, latency in zip(kit["pieces"], pieces)  # noqa: B905  (Python 3.8)
         ],
         "cuts": cuts,
+        "middles": [
+            {"start": one["start"], "stop": one["stop"], "latency": latency, "whole": beside}
+            for one, latency in zip(kit["middles"], middles)  # noqa: B905
+        ],
         "wake_up": summarise(longer or after_waiting([whole], end_to_end["median_s"], rounds)),
     }
 
@@ -109,31 +115,41 @@ def time_in_turn(calls: Sequence[Callable[[], object]], quick: bool, in_a_row: i
     start = time.perf_counter()
     while not _enough(times, time.perf_counter() - start, budget_s, precision):
         for call, taken in zip(calls, times):  # noqa: B905
-            for _ in range(SETTLING if in_a_row > 1 else 0):
-                call()  # caches as this call leaves them
+            if in_a_row > 1:
+                settle(call)
             for _ in range(in_a_row):
-                before = time.perf_counter()
-                call()
-                taken.append(time.perf_counter() - before)
+                taken.append(_timed(call))
     gc.enable()
     return [summarise(taken) for taken in times]
 
 
+def settle(call: Callable[[], object]) -> None:
+    """Run a call until caches are as it leaves them itself."""
+    start = time.perf_counter()
+    for run in range(MOST_SETTLING):
+        if run >= LEAST_SETTLING and time.perf_counter() - start >= SETTLING_S:
+            break
+        call()
+
+
 def after_waiting(calls: Sequence[Callable[[], object]], whole_s: float, rounds: int) -> list[float]:
-    """Seconds that calls take longer after waiting for about as long as the whole takes, than straight after."""
+    """Seconds that calls take longer after waiting for about as long as the whole takes, than when settled."""
     touched = importlib.import_module("numpy").zeros(TOUCHED_BYTES // 8)
     longer = []
     for _ in range(rounds):
         for call in calls:
             touched += 1.0
             time.sleep(min(whole_s, MOST_WAIT_S))
-            taken = []
-            for _ in range(SETTLING + 1):
-                before = time.perf_counter()
-                call()
-                taken.append(time.perf_counter() - before)
-            longer.append(taken[0] - taken[-1])
+            cold = _timed(call)
+            settle(call)
+            longer.append(cold - _timed(call))
     return longer
+
+
+def _timed(call: Callable[[], object]) -> float:
+    before = time.perf_counter()
+    call()
+    return time.perf_counter() - before
 
 
 def summarise(taken: Sequence[float]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,16 @@ class Piece:
     stop: int
     latency: Measurement
     inputs: Values
+
+
+@dataclass(frozen=True)
+class TimedMiddle:
+    """The layers ``start`` … ``stop - 1``, between two cuts, and the whole, timed in turn."""
+
+    start: int
+    stop: int
+    latency: Measurement
+    whole: Measurement
 
 
 @dataclass(frozen=True)
@@ -109,37 +119,43 @@ def measure_cuts(
     allowed_s: float,
     progress: Progress,
     runner: Runner,
-) -> list[TimedCut]:
+) -> tuple[list[TimedCut], list[TimedMiddle]]:
     """Time both sides of as many cuts as time allows, spread over the network and denser towards its ends.
+
+    Between two cuts that are timed in turn lies the middle part of three, which is timed with them: times do not add
+    up, so that the sides alone do not tell it.
 
     Args:
         layers_s: about what each layer takes: where the cuts lie is measured in it
         effort: ``budget_s`` is for everything, also for making the parts
         allowed_s: seconds that may be spent on running them; the first ones are timed in any case
     """
-    started, spent, found = time.monotonic(), 0.0, list[TimedCut]()
-    boundaries, example = program.graph.boundaries(), dict(program.example())
+    started, spent, cuts, middles = time.monotonic(), 0.0, list[TimedCut](), list[TimedMiddle]()
+    boundaries, count = program.graph.boundaries(), len(layers_s)
+    example = dict(program.example())
     whole = runner(program.slice(None, None), example)
     places = spread(layers_s, [boundary.bytes for boundary in boundaries])
-    while batch := list(itertools.islice(places, _TOGETHER)):
+    while batch := sorted(itertools.islice(places, _TOGETHER)):
+        pieces = [*((0, x) for x in batch), *((x, count) for x in batch), *itertools.pairwise(batch)]
         # without a cut nothing says what a call costs: small networks, mostly made of calls, need some most
-        if found and spent + effort.least_calls * (len(batch) + 1) * sum(layers_s) > allowed_s:
+        if cuts and spent + _least_s([(0, count), *pieces], layers_s, effort) > allowed_s:
             break
-        calls = [whole]
+        entering = {0: example}
         for position in batch:
-            before, after = program.slice(None, boundaries[position - 1]), program.slice(boundaries[position - 1], None)
-            crossing = example | before.run(example)
-            calls += [runner(before, example), runner(after, _still_needed(program.graph, crossing, position))]
-        timed = time_in_turn(calls, replace(effort, budget_s=math.inf))
-        spent += spent_s(timed, effort)
-        sides = zip(batch, timed[1::2], timed[2::2], strict=True)
-        found += [TimedCut(position, before, after, timed[0]) for position, before, after in sides]
+            crossing = example | program.slice(None, boundaries[position - 1]).run(example)
+            entering[position] = _still_needed(program.graph, crossing, position)
+        calls = [runner(program.slice(*edges(boundaries, start, stop)), entering[start]) for start, stop in pieces]
+        beside, *latencies = time_in_turn([whole, *calls], replace(effort, budget_s=math.inf))
+        spent += spent_s([beside, *latencies], effort)
+        timed = dict(zip(pieces, latencies, strict=True))
+        cuts += [TimedCut(x, timed[0, x], timed[x, count], beside) for x in batch]
+        middles += [TimedMiddle(*both, timed[both], beside) for both in itertools.pairwise(batch)]
         elapsed_s = time.monotonic() - started
-        progress(min(1.0, max(len(found) / len(boundaries), elapsed_s / effort.budget_s)))
+        progress(min(1.0, max(len(cuts) / len(boundaries), elapsed_s / effort.budget_s)))
         if elapsed_s >= effort.budget_s:
             break
     progress(1.0)
-    return sorted(found, key=lambda cut: cut.position)
+    return sorted(cuts, key=lambda cut: cut.position), middles
 
 
 def spread(layers_s: list[float], crossing_bytes: list[int]) -> Iterator[int]:
@@ -168,9 +184,15 @@ def spread(layers_s: list[float], crossing_bytes: list[int]) -> Iterator[int]:
         gaps += [gap for gap in ((low, chosen), (chosen, high)) if gap[1] - gap[0] > 1]
 
 
-def spent_s(measured: list[Measurement], effort: Effort) -> float:
+def spent_s(measured: Iterable[Measurement], effort: Effort) -> float:
     """Seconds that timing took, about: runs that are not timed included."""
-    return sum((one.runs * effort.least_calls / effort.runs) * one.median_s for one in measured)
+    return sum(effort.calls(one.median_s, one.runs) * one.median_s for one in measured)
+
+
+def _least_s(pieces: Iterable[tuple[int, int]], layers_s: list[float], effort: Effort) -> float:
+    """Seconds that timing some pieces takes at least, about."""
+    expected = (sum(layers_s[start:stop]) for start, stop in pieces)
+    return sum(effort.calls(seconds) * seconds for seconds in expected)
 
 
 def _still_needed(graph: Graph, values: Mapping[str, NDArray[np.generic]], position: int) -> Values:

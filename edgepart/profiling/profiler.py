@@ -17,7 +17,18 @@ from edgepart.files import write_json
 from edgepart.frameworks import Framework, Program, framework_of
 from edgepart.frameworks.runtimes import require_runtime
 from edgepart.graph import Graph, peak_activation_bytes
-from edgepart.hardware import THIS, Cut, LayerProfile, Load, Measurement, PartMemory, Profile, Segment, catalogue
+from edgepart.hardware import (
+    THIS,
+    Cut,
+    LayerProfile,
+    Load,
+    Measurement,
+    Middle,
+    PartMemory,
+    Profile,
+    Segment,
+    catalogue,
+)
 from edgepart.profiling import memory
 from edgepart.profiling.machine import KEEP_MEMORY, LoadSampler, this_device
 from edgepart.progress import progress
@@ -231,5 +242,6 @@ def _assemble(graph: Graph, runtime: str, threads: int, result: dict[str, Any], 
         end_to_end=end_to_end,
         machine_load=load,
         cuts=tuple(Cut.model_validate(cut) for cut in result["cuts"]),
+        middles=tuple(Middle.model_validate(middle) for middle in result["middles"]),
         wake_up=Measurement.model_validate(result["wake_up"]),
     )

@@ -15,9 +15,9 @@ from edgepart.hardware import Measurement
 #: standard error of the median of n values over their interquartile range / sqrt(n), for a normal distribution
 _ERROR_OF_MEDIAN = 0.93
 
-
-#: runs until caches and branch predictors are a call's own: the first takes up to half longer, the second a fifth
-SETTLING = 3
+#: runs until caches and branch predictors are a call's own: at least, at most, and in between for so many seconds. The
+#: first takes up to half longer; of a short call the fourth still a tenth, while a long one holds more than caches do
+_LEAST_SETTLING, _MOST_SETTLING, _SETTLING_S = 3, 10, 0.03
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Effort:
     ``runs`` are made in any case. Then it goes on until the standard errors of the medians sum to less than
     ``precision`` of the sum of the medians, or ``budget_s`` seconds are spent, or ``most_runs`` made.
 
-    ``in_a_row`` above 1: a call is run :data:`SETTLING` times and then timed so many times before the next one's turn,
-    with caches as it leaves them itself: as a part that is alone in its process.
+    ``in_a_row`` above 1: a call is left to :func:`settle` and then timed so many times before the next one's turn, with
+    caches as it leaves them itself: as a part that is alone in its process.
     """
 
     runs: int = 10
@@ -38,15 +38,29 @@ class Effort:
     warm_up: int = 3
     in_a_row: int = 1
 
-    @property
-    def least_calls(self) -> int:
-        """How often each call is run at least, timed or not."""
-        turns = -(-self.runs // self.in_a_row)
-        return self.warm_up + turns * (self.in_a_row + (SETTLING if self.in_a_row > 1 else 0))
+    def calls(self, call_s: float, runs: int | None = None) -> int:
+        """How often a call of so many seconds is run, timed or not; None: at least."""
+        turns = -(-(runs or self.runs) // self.in_a_row)
+        return self.warm_up + turns * (self.in_a_row + (settling(call_s) if self.in_a_row > 1 else 0))
 
     def at_most(self, runs: int) -> Effort:
         """The same with fewer runs at most, though never below the least number."""
         return replace(self, most_runs=max(self.runs, min(self.most_runs, runs)))
+
+
+def settling(call_s: float) -> int:
+    """How often a call of so many seconds is run until caches are its own."""
+    wanted = math.ceil(_SETTLING_S / max(call_s, 1e-9))
+    return min(_MOST_SETTLING, max(_LEAST_SETTLING, wanted))
+
+
+def settle(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> None:
+    """Run a call until caches are its own: :func:`settling` times, about."""
+    start = clock()
+    for run in range(_MOST_SETTLING):
+        if run >= _LEAST_SETTLING and clock() - start >= _SETTLING_S:
+            break
+        call()
 
 
 #: for a first impression
@@ -77,8 +91,7 @@ def time_in_turn(
         while not _enough(times, effort, clock() - start):
             for call, taken in zip(calls, times, strict=True):
                 if effort.in_a_row > 1:
-                    for _ in range(SETTLING):
-                        call()
+                    settle(call, clock)
                 for _ in range(effort.in_a_row):
                     before = clock()
                     call()

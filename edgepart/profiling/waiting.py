@@ -13,14 +13,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgepart.hardware import Measurement
-from edgepart.profiling.timing import SETTLING
+from edgepart.profiling.timing import settle, settling
 
 #: bytes that are touched in between: more than the caches of most processors hold
 _TOUCHED_BYTES = 64 * 2**20
 #: a wait is as long as the whole network takes, within these
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.001, 0.05
-#: runs of a call in a round: after the wait, until it has settled, and once more
-RUNS_A_ROUND = SETTLING + 1
 #: forward passes for each layer that waiting may take, of those that all timing may; and rounds at least
 _PASSES_PER_LAYER, _LEAST_ROUNDS = 2, 2
 
@@ -30,9 +28,14 @@ def wait_s(whole_s: float) -> float:
     return min(max(whole_s, _LEAST_WAIT_S), _MOST_WAIT_S)
 
 
-def rounds_of_waiting(layers: int, cuts: int, rounds: int) -> tuple[int, int]:
+def runs_a_round(whole_s: float) -> int:
+    """Runs of a side of a cut in a round: after the wait, until it has settled, and once more."""
+    return settling(whole_s / 2) + 2
+
+
+def rounds_of_waiting(layers: int, whole_s: float, cuts: int, rounds: int) -> tuple[int, int]:
     """Cuts and rounds that a network of so many layers is worth, of those wanted: a small one is soon told."""
-    passes = _PASSES_PER_LAYER * layers // RUNS_A_ROUND
+    passes = _PASSES_PER_LAYER * layers // runs_a_round(whole_s)
     cuts = max(1, min(cuts, passes // rounds))
     return cuts, max(_LEAST_ROUNDS, min(rounds, passes // cuts))
 
@@ -59,8 +62,7 @@ def measure_wake_up(
             touched += 1.0
             sleep(wait_s(whole_s))
             cold = _timed(call, clock)
-            for _ in range(SETTLING - 1):
-                call()
+            settle(call, clock)
             longer.append(cold - _timed(call, clock))
     low, middle, high = np.quantile(longer, (0.25, 0.5, 0.75))
     return Measurement(median_s=max(0.0, float(middle)), spread_s=float(high - low), runs=len(longer))

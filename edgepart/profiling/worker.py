@@ -34,7 +34,7 @@ from edgepart.profiling.pieces import (
     spread,
 )
 from edgepart.profiling.timing import QUICK, Effort, time_in_turn
-from edgepart.profiling.waiting import RUNS_A_ROUND, measure_wake_up, rounds_of_waiting
+from edgepart.profiling.waiting import measure_wake_up, rounds_of_waiting, runs_a_round
 
 #: the share of the progress bar that each stage takes: reference networks, segments, layers, cuts
 _STAGES = (0.05, 0.3, 0.2, 0.45)
@@ -77,10 +77,12 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
     layers_s = _scaled([layers[position].median_s for position in range(len(layers))], whole.median_s)
     segments_s = [piece.latency for piece in pieces]
     left_s = PASSES_PER_LAYER * len(layers) * whole.median_s - spent_s([*layers.values(), *segments_s, whole], effort)
-    waiting_cuts, rounds = rounds_of_waiting(len(layers), *(_QUICK_WAITING if request["quick"] else _WAITING))
-    left_s -= waiting_cuts * rounds * RUNS_A_ROUND * whole.median_s
+    waiting_cuts, rounds = rounds_of_waiting(
+        len(layers), whole.median_s, *(_QUICK_WAITING if request["quick"] else _WAITING)
+    )
+    left_s -= waiting_cuts * rounds * runs_a_round(whole.median_s) * whole.median_s
     effort_of_cuts = _QUICK_CUTS if request["quick"] else _CUTS
-    cuts = measure_cuts(program, layers_s, effort_of_cuts, left_s, stage(3), runner)
+    cuts, middles = measure_cuts(program, layers_s, effort_of_cuts, left_s, stage(3), runner)
 
     timed = _QUICK_WHOLE if request["quick"] else _WHOLE
     path = deployed.write(program.slice(None, None))
@@ -113,6 +115,7 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
                 {"position": c.position, "before": told(c.before, c.whole), "after": told(c.after, c.whole)}
                 for c in cuts
             ],
+            "middles": [{"start": m.start, "stop": m.stop, "latency": told(m.latency, m.whole)} for m in middles],
         }
     )
 

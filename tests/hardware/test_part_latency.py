@@ -1,12 +1,14 @@
 """What a profile says about parts: measured where it was, interpolated elsewhere, exact where the model is true."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sample_profiles import encoder_graph, make_profile, measured
 
-from edgepart.hardware import Cut, Profile
+from edgepart.hardware import Cut, Middle, Profile
 from edgepart.hardware.scaling import tier_latency_s, tier_part_latency_s, tier_start_s
 from edgepart.testing.graphs import make_graph
 from edgepart.testing.hardware import example_device
@@ -16,23 +18,33 @@ COUNT = 40
 
 def chain(count=COUNT):
     names = [f"l{number}" for number in range(count)]
-    return make_graph([(name, [before], {name: 16}) for before, name in zip(["input", *names], names, strict=False)],
-                      {"input": 16})  # fmt: skip
+    # tensors of several sizes, so that bytes and calls can be told apart
+    layers = [
+        (name, [before], {name: 16 * (1 + x % 7)}) for x, (before, name) in enumerate(pairwise(["input", *names]))
+    ]
+    return make_graph(layers, {"input": 16}, parameters={name: {f"{name}.weight": 100} for name in names})
 
 
 class World:
-    """Parts that take what their layers take in truth, plus what every call costs."""
+    """Parts that take what their layers take in truth, plus what every call costs, plus what does not fit in caches.
 
-    def __init__(self, truth, call_s, graph=None):
+    ``beyond`` is what a layer costs more, as a share of its time, for each layer that the part holds beyond half of the
+    network's; ``cold`` what a segment takes longer than a part.
+    """
+
+    def __init__(self, truth, call_s, graph=None, beyond=0.0, cold=0.0):
         self.truth, self.call_s, self.graph = np.array(truth), call_s, graph or chain(len(truth))
         self.names = [layer.name for layer in self.graph.layers]
+        self.beyond, self.cold = beyond, cold
 
     def part_s(self, start, stop):
-        return float(self.truth[start:stop].sum()) + self.call_s
+        share = (stop - start) / len(self.truth)
+        factor = 1 + self.beyond * max(0.0, share - 0.5) / 0.5
+        return float(self.truth[start:stop].sum()) * factor + self.call_s
 
-    def profile(self, positions, wrong=1.0, device="this", **rates):
+    def profile(self, positions, wrong=1.0, device="this", middles=(), **rates):
         """Layers alone are timed wrong, each by another factor; every segment is a layer."""
-        factors = np.linspace(1 / wrong, wrong, len(self.truth))
+        factors = np.linspace(1 / wrong, wrong, len(self.truth)) * (1 + self.cold)
         alone = dict(zip(self.names, (self.truth + self.call_s) * factors, strict=True))
         segments = [(index, index + 1, seconds) for index, seconds in enumerate(alone.values())]
         made = make_profile(self.graph, alone, example_device(device, **rates), segments)
@@ -42,7 +54,9 @@ class World:
             for x in positions
         )
         return Profile.model_validate(
-            made.model_dump() | {"cuts": cuts, "end_to_end": measured(self.part_s(0, count)).model_dump()}
+            made.model_dump()
+            | {"cuts": cuts, "end_to_end": measured(self.part_s(0, count)).model_dump()}
+            | {"middles": [Middle(start=x, stop=y, latency=measured(self.part_s(x, y))) for x, y in middles]}
         )
 
 
@@ -52,10 +66,10 @@ def world():
 
 
 def test_what_was_measured_is_told_as_it_was_measured(world):
-    found = world.profile([10, 20])
+    found = world.profile([10, 20, 30], middles=[(10, 20)])
     parts = {
-        (0, 10): True, (10, COUNT): True, (0, 20): True, (0, COUNT): True, (5, 6): True, (0, 11): False,
-        (10, 20): False, (3, 9): False,
+        (0, 10): True, (10, COUNT): True, (0, 20): True, (0, COUNT): True, (10, 20): True, (0, 11): False,
+        (20, 30): False, (3, 9): False, (5, 6): False,
     }  # fmt: skip
     for (start, stop), expected in parts.items():
         part = found.part_latency_s(world.names[start:stop])
@@ -63,6 +77,25 @@ def test_what_was_measured_is_told_as_it_was_measured(world):
         if expected and stop - start > 1:
             assert part.seconds == pytest.approx(world.part_s(start, stop))
     assert found.part_latency_s([]) == (0.0, True)
+
+
+def test_without_cuts_a_segment_is_told_as_it_was_measured(world):
+    assert world.profile([]).part_latency_s(world.names[5:6]) == (pytest.approx(world.part_s(5, 6)), True)
+
+
+@pytest.mark.parametrize("beyond", [0.0, 0.3])
+@pytest.mark.parametrize("cold", [0.0, 0.5])
+def test_middle_parts_are_predicted_although_times_do_not_add_up_and_segments_were_timed_cold(beyond, cold):
+    truth = np.random.default_rng(1).uniform(0.5, 1.5, COUNT) * 1e-3
+    world = World(truth, call_s=2e-4, beyond=beyond, cold=cold)
+    middles = [(4, 24), (8, 16), (20, 32), (12, 36), (28, 36)]
+    found = world.profile(range(4, COUNT, 4), middles=middles)
+    if beyond:
+        assert world.part_s(0, 14) + world.part_s(14, 26) + world.part_s(26, COUNT) < 0.9 * found.end_to_end.median_s
+    for start, stop in [(14, 26), (12, 28), (8, 24), (18, 30), (10, 18)]:
+        part = found.part_latency_s(world.names[start:stop])
+        assert not part.measured
+        assert part.seconds == pytest.approx(world.part_s(start, stop), rel=0.06), (start, stop)
 
 
 @pytest.mark.parametrize("wrong", [1.0, 1.3])

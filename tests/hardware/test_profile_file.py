@@ -6,7 +6,7 @@ import pytest
 from sample_profiles import chain_profile, measured
 
 from edgepart.errors import FileError
-from edgepart.hardware import Cut, PartMemory, Profile
+from edgepart.hardware import Cut, Middle, PartMemory, Profile
 from edgepart.testing.hardware import example_device
 
 
@@ -17,7 +17,8 @@ def sample():
         start=0, stop=3, resident_bytes=900, peak_bytes=1000, parameter_bytes=300, predicted_activation_bytes=80
     )
     cut = Cut(position=2, before=measured(2.1), after=measured(1.6))
-    return made.model_copy(update={"cuts": (cut,), "memory": (memory,)})
+    middle = Middle(start=1, stop=2, latency=measured(1.4))
+    return made.model_copy(update={"cuts": (cut,), "middles": (middle,), "memory": (memory,)})
 
 
 def test_what_is_saved_is_what_is_loaded(sample, tmp_path):
@@ -36,10 +37,10 @@ def test_a_profile_from_before_cuts_and_memory_is_read(sample, tmp_path):
     path = tmp_path / "profile.json"
     sample.save(path)
     document = json.loads(path.read_text())
-    del document["cuts"], document["memory"], document["memory_note"]
+    del document["cuts"], document["middles"], document["memory"], document["memory_note"]
     path.write_text(json.dumps(document))
     found = Profile.load(path)
-    assert found == sample.model_copy(update={"cuts": (), "memory": ()})
+    assert found == sample.model_copy(update={"cuts": (), "middles": (), "memory": ()})
     assert found.layer_latency_s() == {"a": 0.5, "b": 1.5, "c": 1.5}
 
 
@@ -88,6 +89,9 @@ def change(path, value):
         (change(["layers", 0, "macs"], -5), "field 'layers.0.macs'"),
         (change(["cuts", 0, "before", "median_s"], -1e-3), "field 'cuts.0.before.median_s'"),
         (change(["cuts", 0, "position"], 3), "the cuts do not lie one after another inside the network"),
+        (change(["middles", 0, "start"], 0), "field 'middles.0.start'"),
+        (change(["middles", 0, "stop"], 1), "a middle part that was measured does not lie inside the network"),
+        (change(["middles", 0, "stop"], 3), "a middle part that was measured does not lie inside the network"),
         (change(["memory", 0, "peak_bytes"], -1), "field 'memory.0.peak_bytes'"),
         (change(["memory", 0, "stop"], 9), "a part whose memory was measured does not lie inside the network"),
         (change(["device", "memory_bytes"], -1), "field 'device.memory_bytes'"),

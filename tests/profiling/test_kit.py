@@ -1,5 +1,6 @@
 """Kits: what is measured with them where edgepart is not installed, and the profiles that are made of it."""
 
+import itertools
 import json
 import shutil
 
@@ -46,6 +47,9 @@ def test_a_kit_times_every_segment_some_cuts_and_the_whole(kit, measured, progra
     assert len(measured.cuts) == CUTS
     every = [one.latency for one in measured.pieces] + [measured.end_to_end]
     every += [one for cut in measured.cuts for one in (cut.before, cut.after, cut.whole)]
+    positions = [cut.position for cut in measured.cuts]
+    assert [(one.start, one.stop) for one in measured.middles] == list(itertools.pairwise(positions))
+    every += [one for middle in measured.middles for one in (middle.latency, middle.whole)]
     assert all(0 < one.median_s < 1 and one.runs >= 10 for one in every)
     assert measured.wake_up is not None
     assert measured.wake_up.runs >= 10
@@ -74,16 +78,19 @@ def test_cuts_are_told_relative_to_the_whole_beside_them(measured, program):
         return Measurement(median_s=seconds, spread_s=0, runs=10)
 
     cut = measured.cuts[0].model_copy(update={"before": taken(1.0), "after": taken(3.0), "whole": taken(4.0)})
-    told = from_kit(program.graph, measured.model_copy(update={"cuts": (cut,), "end_to_end": taken(2.0)}), "board")
+    middle = measured.middles[0].model_copy(update={"latency": taken(2.0), "whole": taken(8.0)})
+    changes = {"cuts": (cut,), "middles": (middle,), "end_to_end": taken(2.0)}
+    told = from_kit(program.graph, measured.model_copy(update=changes), "board")
     assert [(one.before.median_s, one.after.median_s) for one in told.cuts] == [(0.5, 1.5)]
+    assert [(one.start, one.stop, one.latency.median_s) for one in told.middles] == [(middle.start, middle.stop, 0.5)]
 
 
-def test_measurements_of_an_older_kit_know_nothing_of_waiting(kit, program, tmp_path):
+def test_measurements_of_an_older_kit_know_nothing_of_waiting_and_of_middle_parts(kit, program, tmp_path):
     value = json.loads((kit / "measurements.json").read_text())
-    del value["wake_up"]
+    del value["wake_up"], value["middles"]
     (tmp_path / "older.json").write_text(json.dumps(value))
     profile = from_kit(program.graph, KitMeasurements.load(tmp_path / "older.json"), "board")
-    assert (profile.wake_up, profile.wake_up_s) == (None, 0.0)
+    assert (profile.wake_up, profile.wake_up_s, profile.middles) == (None, 0.0, ())
 
 
 def test_measurements_of_another_network_are_refused(measured, tmp_path):

@@ -50,6 +50,8 @@ def test_a_profile_holds_every_layer_and_segment(framework, tmp_path):
     latency = measured.layer_latency_s()
     assert sum(latency.values()) + measured.part_overhead_s == pytest.approx(measured.end_to_end.median_s)
     assert all(cut.before.median_s > 0 and cut.after.median_s > 0 for cut in measured.cuts)
+    assert len(measured.middles) == len(measured.cuts) // 2
+    assert all(middle.latency.median_s > 0 for middle in measured.middles)
     [whole] = measured.memory
     assert (whole.start, whole.stop) == (0, len(LAYERS))
     assert whole.peak_bytes >= whole.resident_bytes > 1e6

@@ -1,12 +1,13 @@
 """The measurement loop, on a clock that the test winds."""
 
 import gc
+import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepart.profiling.timing import Effort, summarise, time_in_turn
+from edgepart.profiling.timing import Effort, settling, summarise, time_in_turn
 
 
 class World:
@@ -50,6 +51,21 @@ def test_calls_take_turns_so_that_drift_hits_all_alike():
     calls = [drifting.call(name, (1.0 + 0.1 * n for n in range(1000))) for name in "ab"]
     first, second = time_in_turn(calls, Effort(runs=10, most_runs=40, budget_s=1e9), clock=drifting.clock)
     assert first == second
+
+
+@pytest.mark.parametrize(("seconds", "untimed"), [(1e-4, 10), (0.1, 3)])
+def test_calls_in_a_row_are_timed_once_they_have_settled(seconds, untimed):
+    """The first runs find the caches of another call; a long call settles in few."""
+    world = World()
+    turn = [*[2 * seconds] * untimed, *[seconds] * 2]
+    calls = [world.call("a", itertools.cycle(turn)), world.steady("b", seconds)]
+    found = time_in_turn(calls, Effort(runs=4, most_runs=4, in_a_row=2, warm_up=0), clock=world.clock)
+    assert world.order == [name for _ in range(2) for name in "ab" for _ in turn]
+    assert [(one.median_s, one.spread_s) for one in found] == [(pytest.approx(seconds), pytest.approx(0))] * 2
+
+
+def test_how_often_a_call_settles():
+    assert [settling(seconds) for seconds in (0.0, 1e-4, 0.004, 0.011, 1.0)] == [10, 10, 8, 3, 3]
 
 
 def test_steady_calls_stop_at_the_least_number_of_runs():

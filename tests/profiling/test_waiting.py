@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepart.profiling.waiting import RUNS_A_ROUND, measure_wake_up, rounds_of_waiting, wait_s
+from edgepart.profiling.waiting import measure_wake_up, rounds_of_waiting, runs_a_round, wait_s
 
 
 class Part:
@@ -41,7 +41,8 @@ def test_the_extra_time_is_found_whatever_the_parts_take(hot, cold_s):
     found = measure_wake_up(parts, sum(hot), 3, clock=world.clock, sleep=world.sleep)
     assert found.median_s == pytest.approx(cold_s, abs=1e-9)
     assert found.runs == 3 * len(parts)
-    assert [part.runs for part in parts] == [3 * RUNS_A_ROUND] * len(parts)
+    # cold, until it has settled, and once more: between 3 and 10 runs, the more the shorter
+    assert all(3 * 5 <= part.runs <= 3 * 12 for part in parts)
     assert world.waited == [wait_s(sum(hot))] * 3 * len(parts)
 
 
@@ -56,6 +57,13 @@ def test_a_wait_is_as_long_as_the_network_takes_within_bounds():
 
 
 def test_a_small_network_is_not_timed_after_waiting_for_longer_than_everything_else():
-    assert [rounds_of_waiting(layers, 3, 12) for layers in (1, 5, 20, 24, 48, 72, 1000)] == [
-        (1, 2), (1, 2), (1, 10), (1, 12), (2, 12), (3, 12), (3, 12)
+    def found(layers, whole_s):
+        cuts, rounds = rounds_of_waiting(layers, whole_s, 3, 12)
+        # 2 passes for each layer, and two rounds in any case
+        assert cuts * rounds * runs_a_round(whole_s) <= 2 * layers or (cuts, rounds) == (1, 2)
+        return cuts, rounds
+
+    assert [found(layers, 0.1) for layers in (1, 5, 24, 30, 60, 90, 1000)] == [
+        (1, 2), (1, 2), (1, 9), (1, 12), (2, 12), (3, 12), (3, 12)
     ]  # fmt: skip
+    assert [found(layers, 0.002) for layers in (24, 72, 216)] == [(1, 4), (1, 12), (3, 12)]
