@@ -179,12 +179,8 @@ def chosen_setting(
     if len(grid) == 1 and isinstance(strategy, ThresholdStrategy):
         return strategy.one(grid[0])
     settings = strategy.settings(grid)
-    promises = [strategy.promise(setting) for setting in settings]
-    if any(promises):
-        index = selection.promised(promises, drop)
-    else:
-        floor = full_model(validation, costs).accuracy - drop
-        index = selection.choose(rehearse(validation, strategy, costs, grid), floor)
+    seen, full = rehearse(validation, strategy, costs, grid), full_model(validation, costs)
+    index = selection.choices(strategy, settings, seen, full, (drop,))[0].index
     if index is None:
         raise DispatchError(
             f"no setting of '{strategy.name}' loses at most {100 * drop:g} % of accuracy on validation: "
