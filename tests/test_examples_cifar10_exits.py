@@ -1,6 +1,5 @@
 """The example that sets all strategies side by side on two image networks: its steps, tables and figures."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from example_modules import loaded
 
 from edgepart import plugins
 from edgepart.evaluation.costs import Facts, cost_model
@@ -24,14 +24,8 @@ IMAGE_BYTES = 12_288
 @pytest.fixture(scope="module")
 def example():
     """The modules of the example, under the names that they import each other by."""
-    kept = {name: sys.modules.pop(name, None) for name in MODULES}
-    sys.path.insert(0, str(FOLDER))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
-    sys.path.remove(str(FOLDER))
-    for name, module in kept.items():
-        del sys.modules[name]
-        if module is not None:
-            sys.modules[name] = module
+    with loaded(FOLDER, MODULES) as modules:
+        yield modules
 
 
 class TestSteps:

@@ -1,6 +1,5 @@
 """The example with DIMEC-DC's Table I: its rows, its points by hand, its tables and figures, and one small run."""
 
-import importlib
 import itertools
 import json
 import os
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from example_modules import loaded
 
 from edgepart import plugins
 from edgepart.dispatch.fixed_tier import FixedTier
@@ -32,14 +32,8 @@ SIX_LAYERS = (2, 4, 6)
 @pytest.fixture(scope="module")
 def example():
     """The modules of the example, under the names that they import each other by."""
-    kept = {name: sys.modules.pop(name, None) for name in MODULES}
-    sys.path.insert(0, str(FOLDER))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
-    sys.path.remove(str(FOLDER))
-    for name, module in kept.items():
-        del sys.modules[name]
-        if module is not None:
-            sys.modules[name] = module
+    with loaded(FOLDER, MODULES) as modules:
+        yield modules
 
 
 def six_layers() -> Graph:
