@@ -30,8 +30,8 @@ RUNS, MOST_RUNS, BUDGET_S, PRECISION, WARM_UP = 10, 300, 20.0, 0.005, 3
 QUICK_BUDGET_S, QUICK_PRECISION = 1.0, 0.05
 #: runs until caches are a call's own: at least, at most, and in between for so many seconds
 LEAST_SETTLING, MOST_SETTLING, SETTLING_S = 3, 10, 0.03
-#: waiting: cuts whose sides are timed after it, and how often each; bytes touched meanwhile; seconds at most
-WAITING, QUICK_WAITING, TOUCHED_BYTES, MOST_WAIT_S = (3, 12), (1, 5), 64 * 2**20, 0.05
+#: waiting: cuts whose sides are timed after it, and how often each; seconds at most
+WAITING, QUICK_WAITING, MOST_WAIT_S = (3, 12), (1, 5), 0.05
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,11 +134,9 @@ def settle(call: Callable[[], object]) -> None:
 
 def after_waiting(calls: Sequence[Callable[[], object]], whole_s: float, rounds: int) -> list[float]:
     """Seconds that calls take longer after waiting for about as long as the whole takes, than when settled."""
-    touched = importlib.import_module("numpy").zeros(TOUCHED_BYTES // 8)
     longer = []
     for _ in range(rounds):
         for call in calls:
-            touched += 1.0
             time.sleep(min(whole_s, MOST_WAIT_S))
             cold = _timed(call)
             settle(call)

@@ -3,6 +3,9 @@
 In a deployment a part runs once and then waits: for the other parts to do their work, or for the next sample. Meanwhile
 caches, page tables and branch predictors become those of others. What that costs hardly depends on how large the part
 is, so that it is a cost of every part that a sample comes to, however the network is cut.
+
+The parts are timed in turn, so that a part comes after another one and a sleep. Filling the caches as well would
+overstate it: a part in a deployment has a core, and mostly a machine, of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +18,6 @@ import numpy as np
 from edgepart.hardware import Measurement
 from edgepart.profiling.timing import settle, settling
 
-#: bytes that are touched in between: more than the caches of most processors hold
-_TOUCHED_BYTES = 64 * 2**20
 #: a wait is as long as the whole network takes, within these
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.001, 0.05
 #: forward passes for each layer that waiting may take, of those that all timing may; and rounds at least
@@ -55,11 +56,9 @@ def measure_wake_up(
         rounds: waits of each call
         clock, sleep: for tests
     """
-    touched = np.zeros(_TOUCHED_BYTES // 8)
     longer = []
     for _ in range(rounds):
         for call in calls:
-            touched += 1.0
             sleep(wait_s(whole_s))
             cold = _timed(call, clock)
             settle(call, clock)
