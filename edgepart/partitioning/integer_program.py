@@ -35,11 +35,8 @@ class IntegerProgram:
 
     def limit(self, name: str, most: float) -> None:
         """Keep a quantity to its limit, which becomes the unit of its rows."""
-        asked = quantity(name, self.problem.tier_names)
-        if asked.kind == "memory" and asked.index is not None:
-            MemoryRows(self.problem, self.variables, asked.index, most or 1.0).peak(most / (most or 1.0))
-        else:
-            self.program.row(self.expression(asked, most or 1.0), upper=most / (most or 1.0))
+        unit = most or 1.0
+        self.program.row(self.expression(quantity(name, self.problem.tier_names), unit), upper=most / unit)
 
     def excess(self, limits: Mapping[str, float], unit: float) -> Expression:
         """By how much quantities exceed their limits together, in multiples of ``unit``."""

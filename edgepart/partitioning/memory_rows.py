@@ -10,7 +10,8 @@ tensor by tensor, a term: its maker lies on tier k or below, and
 The row of v has to hold where v lies on tier k. It leaves out what cannot be then: tensors whose readers all depend on
 v, or v on them. If v is not on tier k, its row states no more than what is alive between two layers of tier k, which
 never exceeds what is alive during the next one, so that no row needs switching off. Where many tensors lie beside v,
-rows go on from the one before, which keeps the program linear in the size of the graph.
+rows go on from the one before, which keeps the program linear in the size of the graph. Few of the rows decide a
+placement: nearly all are left out until they do (:mod:`edgepart.partitioning.linear_program`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from functools import reduce
 from operator import and_, or_
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepart.graph import Tensor
 from edgepart.partitioning.linear_program import Expression, combine
@@ -50,28 +52,36 @@ class MemoryRows:
         self.made = {t.name: -1 if t.producer is None else position[t.producer] for t in self.graph.tensors}
         self.readers = {t.name: sorted({position[name] for name in t.consumers}) for t in self.graph.tensors}
 
-    def peak(self, upper: float = float("inf")) -> Expression:
+    def peak(self) -> Expression:
         """A variable that is no less than what is needed at any moment: during each layer, and at the end."""
-        peak = self.program.variable(upper=min(upper, most_bytes(self.problem) / self.unit))
         held = self.program.equal(self._held())
+        moments = []
         for index, (layer, alive, beside) in enumerate(
             zip(self.graph.layers, self._alive(), self._beside(), strict=True)
         ):
             running = (self.variables.on(index, self.tier), layer.activation_bytes / self.unit)
-            self.program.at_least(peak, combine([running, (held, 1.0), (alive, 1.0), (beside, 1.0)]))
-        self.program.at_least(peak, combine([(held, 1.0), (self._at_the_end(), 1.0)]))
-        return peak
+            moments.append(combine([running, (held, 1.0), (alive, 1.0), (beside, 1.0)]))
+        at_the_end = combine([(held, 1.0), (self._at_the_end(), 1.0)])
+        # mostly the parameters decide, and the moment that would if the tier held all layers
+        usual = moments.pop(int(self._activations().argmax()))
+        most = most_bytes(self.problem) / self.unit
+        return self.program.maximum([held, usual], seldom=[*moments, at_the_end], upper=most)
 
     def most_with_layers(self) -> float:
         """Bytes that the tier cannot exceed if it holds a layer."""
-        moments = np.array([float(layer.activation_bytes) for layer in self.graph.layers])
-        for tensor in self.graph.tensors:
-            if self.readers[tensor.name]:
-                moments[self.made[tensor.name] + 1 : self.readers[tensor.name][-1] + 1] += tensor.bytes
+        moments = self._activations()
         for tensor, later, earlier in self._moments_beside():
             moments[[*later, *earlier]] += tensor.bytes
         held = sum(self.graph.parameters.values()) + sum(point.head_bytes for point in self.problem.exits)
         return held + self.problem.tiers[self.tier].runtime_bytes + float(moments.max())
+
+    def _activations(self) -> NDArray[np.float64]:
+        """Bytes of activations during each layer, if all layers were on the tier."""
+        moments = np.array([float(layer.activation_bytes) for layer in self.graph.layers])
+        for tensor in self.graph.tensors:
+            if self.readers[tensor.name]:
+                moments[self.made[tensor.name] + 1 : self.readers[tensor.name][-1] + 1] += tensor.bytes
+        return moments
 
     def _held(self) -> Expression:
         """Parameters, each once, heads, and the runtime where there is a layer to run."""

@@ -104,10 +104,9 @@ class NodeVariables:
             return {}
         key = (lower, frozenset(uppers))
         if key not in self._terms:
-            self._terms[key] = paid = self.program.variable(upper=1.0)
-            for upper in sorted(uppers):
-                difference = combine([(self._variable[upper], 1.0), (self._variable[lower], -1.0)])
-                self.program.at_least(paid, difference)
+            self._terms[key] = self.program.maximum(
+                combine([(self._variable[upper], 1.0), (self._variable[lower], -1.0)]) for upper in sorted(uppers)
+            )
         return self._terms[key]
 
     def _deciding(self, lower: int, uppers: set[int]) -> set[int]:

@@ -260,13 +260,13 @@ def test_limits_are_kept_to_the_byte() -> None:
 
 
 def test_out_of_time_it_falls_back_and_says_how_far_off_it_may_be() -> None:
-    # no chain, which would need no time
-    layers = [(f"l{i}", ["x"], {f"l{i}": 1}) for i in range(6)]
+    # no chain, which would need no time, and not so simple that it is solved while it is simplified
+    layers = [(f"l{i}", ["x"], {f"l{i}": 1 + i * i % 7}) for i in range(10)]
     tiers = tuple(
-        Tier(name, example_device(), {name: seconds for name, _, _ in layers})
+        Tier(name, example_device(), {each: seconds * (3 + i * 5 % 11) for i, (each, _, _) in enumerate(layers)})
         for name, seconds in (("mobile", 1.0), ("edge", 2.0))
     )
-    first = replace(tiers[0], memory_limit_bytes=8)
+    first = replace(tiers[0], memory_limit_bytes=25)
     problem = Problem(make_graph(layers, {"x": 8}), (first, tiers[1]), (example_link(),))
     placement = MinimumCut(time_limit_s=0.0).solve(problem)
     assert_legal(problem, placement)
