@@ -59,9 +59,11 @@ edgepart partition profile.json --tier mobile=raspberry-pi-4 --tier edge=jetson-
 | `TIER.exits` | | how many exits the tier holds |
 | `LOWER:UPPER.bytes` | bytes | what a sample that crosses the link sends up |
 
-`--objective NAME` minimises one, `--limit NAME=MOST` limits any. `--pin LAYER=TIER`, `--forbid LAYER=TIER` and
-`--together LAYER,LAYER` say where layers or modules may be; `--keep-local input` (or a tensor, or a layer) what must
-not leave the tier that makes it. If nothing keeps to all of them, the error names a smallest set that conflicts.
+`--objective NAME` minimises one, `--limit NAME=MOST` limits any. A limit is a number with its unit, as `50ms`, `5mJ`,
+`10kB` or `600MB` (bytes have a capital B); a number of exits has none, and USD may be left out. `--pin LAYER=TIER`,
+`--forbid LAYER=TIER` and `--together LAYER,LAYER` say where layers or modules may be; `--keep-local input` (or a
+tensor, or a layer) what must not leave the tier that makes it. If nothing keeps to all of them, the error names a
+smallest set that conflicts.
 
 A tensor is paid for once on every link that it crosses, however many layers read it there; a link costs one round trip
 as soon as anything crosses; the raw input starts on the first tier. A tier that holds layers pays the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgepart.errors import FileError
+from edgepart.invalid import explain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +27,10 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; renamed to it on success, removed on any failure."""
     target = Path(path)
     require_parent(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror or error}") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -47,7 +52,10 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     require_parent(target)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror or error}") from error
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
@@ -135,7 +143,11 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
 def read_json(path: str | Path) -> Any:
     """Parse a JSON file; every way it can fail is a :class:`FileError` that names the file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_once)
+    except _Twice:
+        name, line = _repeated(text)
+        raise FileError(f"{path}, line {line}: '{name}' is given twice: give it once") from None
     except FileNotFoundError:
         raise FileError(f"{path} does not exist") from None
     except OSError as error:
@@ -146,17 +158,36 @@ def read_json(path: str | Path) -> Any:
         raise FileError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}); was it cut short?") from None
 
 
+class _Twice(Exception):
+    """An object of a JSON file has two values of one name."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice
+    return found
+
+
+def _repeated(text: str) -> tuple[str, int]:
+    """The first name that an object of a valid JSON text repeats, and the line of its second value."""
+    seen: list[set[str]] = []
+    for token in re.finditer(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}]', text):
+        if token[0] == "{":
+            seen.append(set())
+        elif token[0] == "}":
+            seen.pop()
+        elif token[2]:
+            name = json.loads(token[1])
+            if name in seen[-1]:
+                return name, text.count("\n", 0, token.start()) + 1
+            seen[-1].add(name)
+    raise AssertionError("no name is repeated")
+
+
 def sha256(path: str | Path) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def explain(error: ValidationError) -> str:
-    """A pydantic error as one clause: the first field that is wrong and what was expected there."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "top level"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"field '{where}': {first['msg'].removeprefix('Value error, ')}{more}"
 
 
 class Record(BaseModel):
@@ -201,17 +232,49 @@ class Document(Record):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise FileError(f"{path} is not a valid {cls.kind}: {explain(error)}") from error
+            raise FileError(f"{path} is not a valid {cls.kind}: {explain(error, cls.model_fields)}") from error
 
 
 def require_parent(target: Path) -> None:
     """Check, before work whose result goes to ``target``, that it can be written there.
 
     Raises:
-        FileError: the folder it lies in does not exist.
+        FileError: the folder it lies in does not exist or may not be written to, or the name is none for a file.
     """
-    if not target.absolute().parent.is_dir():
-        raise FileError(f"cannot write {target}: the folder {target.absolute().parent} does not exist")
+    parent = target.absolute().parent
+    try:
+        target.exists()  # a name that is too long, for one, is told by asking
+        if not parent.is_dir():
+            raise FileError(f"cannot write {target}: the folder {parent} does not exist")
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {error.strerror or error}") from error
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise FileError(f"cannot write {target}: you may not write to the folder {parent}, so give another place")
+
+
+def require_replaceable(folder: Path, what: str, result: str, *others: str) -> None:
+    """Check that a folder may be replaced: it is new or empty, or holds an earlier one of its kind and nothing else.
+
+    Args:
+        what: the kind, as ``report``
+        result: the file that every folder of the kind holds
+        others: what else may lie there
+
+    Raises:
+        FileError: it holds something else, is a file, or lies where nothing can be written.
+    """
+    require_parent(folder)
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is a file: give a folder for the {what}")
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if found and result not in found:
+        raise FileError(f"{folder} holds files that are no {what}: give a new folder")
+    foreign = [name for name in found if name not in (result, *others) and not name.startswith(".")]
+    if foreign:
+        raise FileError(
+            f"{folder} holds {foreign[0]} beside its {what}, and would be replaced as a whole: move that, or give "
+            "a new folder"
+        )
 
 
 def _umask() -> int:

@@ -19,6 +19,8 @@ from edgepart.files import (
     atomic_folder,
     read_arrays,
     read_json,
+    require_parent,
+    require_replaceable,
     sha256,
     write_arrays,
     write_json,
@@ -118,8 +120,13 @@ def test_a_document_comes_back_as_it_was(tmp_path_factory, text, stars, by):
         ("[]", "holds no edgepart document, expected edgepart.note"),
         ('{"kind": "edgepart.plan", "version": 1}', "holds edgepart.plan, expected edgepart.note"),
         ('{"kind": "edgepart.note", "version": 2}', "format version 2, this edgepart reads version 1"),
-        ('{"kind": "edgepart.note", "version": 1, "text": "x"}', "field 'stars': Field required"),
-        ('{"kind": "edgepart.note", "version": 1, "text": "x", "stars": -1}', "field 'stars'"),
+        ('{"kind": "edgepart.note", "version": 1, "text": "x"}', "field 'stars' is missing"),
+        (
+            '{"kind": "edgepart.note", "version": 1, "text": "x", "stars": -1}',
+            "field 'stars' is -1, expected 0 or more",
+        ),
+        ('{"kind": "edgepart.note", "version": 1,\n "text": "x",\n "text": "y"}', "line 3: 'text' is given twice"),
+        ('{"a": {"b{": 1, "c": [{"b": 1}, {"b": 2}]},\n "a\\u0062": 1, "ab": 2}', "line 2: 'ab' is given twice"),
         ('{"kind": "edgepart.note", "version": 1, "text": "x", "stars": 1, "star": 1}', "field 'star'"),
     ],
 )
@@ -130,6 +137,16 @@ def test_a_wrong_document_is_refused_with_its_name(tmp_path, content, message):
         Note.load(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("make", "write"), [("mkstemp", atomic_file), ("mkdtemp", atomic_folder)])
+def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path, monkeypatch, make, write):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile." + make, refuse)
+    with pytest.raises(FileError, match=r"^cannot write .*plan: Permission denied$"), write(tmp_path / "plan"):
+        pass
 
 
 def test_unreadable_files_are_named(tmp_path):
@@ -172,3 +189,31 @@ def test_arrays_and_their_header_give_the_same_bytes_every_time(tmp_path):
 def test_arrays_with_a_short_header_come_back(tmp_path, header):
     write_arrays(tmp_path / "arrays", {"a": np.ones(3)}, header)
     assert read_arrays(tmp_path / "arrays")["a"].tolist() == [1, 1, 1]
+
+
+def test_where_nothing_can_be_written_is_told_beforehand(tmp_path, monkeypatch):
+    with pytest.raises(FileError, match=r"^cannot write .*aaa: File name too long$"):
+        require_parent(tmp_path / ("a" * 300))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(
+        FileError, match=r"^cannot write .*plan: you may not write to the folder .*, so give another place$"
+    ):
+        require_parent(tmp_path / "plan")
+
+
+def test_only_a_folder_of_the_same_kind_is_replaceable(tmp_path):
+    folder = tmp_path / "batched"
+    require_replaceable(folder, "measurement", "batches.json", "batches.svg")
+    folder.mkdir()
+    require_replaceable(folder, "measurement", "batches.json", "batches.svg")
+    (folder / "batches.svg").touch()
+    with pytest.raises(FileError, match="holds files that are no measurement: give a new folder"):
+        require_replaceable(folder, "measurement", "batches.json", "batches.svg")
+    (folder / "batches.json").touch()
+    (folder / ".hidden").touch()
+    require_replaceable(folder, "measurement", "batches.json", "batches.svg")
+    (folder / "mine.csv").touch()
+    with pytest.raises(FileError, match=r"holds mine\.csv beside its measurement"):
+        require_replaceable(folder, "measurement", "batches.json", "batches.svg")
+    with pytest.raises(FileError, match="is a file: give a folder for the measurement"):
+        require_replaceable(folder / "mine.csv", "measurement", "batches.json")

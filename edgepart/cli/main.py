@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import Any
 
 import click
 
-from edgepart.errors import EdgepartError, SearchInterrupted, TrainingInterrupted
+from edgepart.errors import EdgepartError, SearchInterrupted, TrainingInterrupted, UnknownName
 
 #: command → module below ``edgepart.cli`` that holds a click command of the name ``command``, in order of use
 COMMANDS = {
@@ -16,6 +17,7 @@ COMMANDS = {
     "partition": "partition",
     "build": "build",
     "evaluate": "evaluate",
+    "choose": "choose",
     "demo": "demo",
     "devices": "devices",
     "links": "links",
@@ -35,6 +37,13 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"edgepart.cli.{COMMANDS[cmd_name]}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise UnknownName("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -65,6 +74,11 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         click.echo(f"edgepart: {error}", err=True)
         return 130 if isinstance(error, TrainingInterrupted | SearchInterrupted) else 2
+    except OSError as error:
+        if debug or error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"edgepart: cannot write {error.filename or 'what is printed'}: no space is left there", err=True)
+        return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("edgepart: interrupted", err=True)
         return 130

@@ -66,44 +66,6 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def parse_size(text: str) -> int:
-    """``200MB``, ``1.5 GiB`` or ``1000`` in bytes.
-
-    Raises:
-        EdgepartError: not a number with one of the known units.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if not match or match[2].upper() not in _UNITS:
-        raise EdgepartError(f"'{text}' is not a size: expected a number with B, kB, MB, GB, KiB, MiB or GiB, as 200MB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
-_SCALES = {
-    "s": {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0},
-    "J": {"": 1.0, "J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "kJ": 1e3},
-    "USD": {"": 1.0, "USD": 1.0},
-    "": {"": 1.0},
-}
-
-
-def parse_amount(text: str, unit: str) -> float:
-    """``10ms`` in seconds, ``200MB`` in bytes, ``0.5J``, ``2e-6USD``, or a plain number, given the unit to return.
-
-    Raises:
-        EdgepartError: not a number with a unit of that kind.
-    """
-    if unit == "bytes":
-        return parse_size(text)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+)\s*([A-Za-zµ]*)\s*", text)
-    if not match or match[2] not in _SCALES[unit]:
-        known = ", ".join(name for name in _SCALES[unit] if name) or "no unit"
-        raise EdgepartError(f"'{text}' is not an amount in {unit or 'pieces'}: expected a number with {known}")
-    return float(match[1]) * _SCALES[unit][match[2]]
-
-
 def parse_share(text: str, what: str) -> float:
     """``70%`` or ``.7``.
 
@@ -114,6 +76,18 @@ def parse_share(text: str, what: str) -> float:
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
     except ValueError:
         raise EdgepartError(f"{what} {text} is not a share: expected per cent, as 70%, or a number, as .7") from None
+
+
+def named(option: str, names: Sequence[str]) -> list[str]:
+    """Names without the spaces around them.
+
+    Raises:
+        EdgepartError: one is empty.
+    """
+    found = [name.strip() for name in names]
+    if "" in found:
+        raise EdgepartError(f"{option} {','.join(names)!r} names nothing in one place: give a name there")
+    return found
 
 
 def parse_pairs(option: str, values: Sequence[str]) -> dict[str, str]:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from edgepart.amounts import parse_amount, parse_size
 from edgepart.cli.output import (
     estimate_lines,
     json_option,
+    named,
     note,
-    parse_amount,
     parse_pairs,
     parse_share,
-    parse_size,
     print_json,
     print_table,
 )
 from edgepart.cli.plan_tables import any_estimate, estimate, is_estimate, latency_lines, memory_lines, show_tiers
 from edgepart.cli.search_options import Asked
 from edgepart.cli.search_options import options as search_options
+from edgepart.cli.unused_options import require_used
 from edgepart.cli.what_if_options import options as what_if_options
 from edgepart.errors import BundleError, EdgepartError
 from edgepart.graph import Graph
@@ -86,7 +88,10 @@ LINKS = (
     help="What must not leave the tier that makes it; input: the raw data.",
 )
 @click.option(
-    "--answer", metavar="SIZE", default="0", help="Bytes of the answer that travels back; part of the round trip."
+    "--answer",
+    metavar="SIZE",
+    default="0",
+    help="Of the answer, which travels back; by default part of the round trip.",
 )
 @click.option("--deployment", default="split", show_default=True, help="split or nested.")
 @click.option("--split-after", multiple=True, metavar="TIER=MODULE", help="A boundary by hand.")
@@ -161,19 +166,21 @@ def command(
     With --what-if or --under-trace no plan is written: they tell how the best plan changes over a range, and between
     which plans to switch while a link's bandwidth changes.
     """
+    require_used(bool(what_if), bool(traces), asked.pareto)
     places, measured = parse_pairs("--tier", tiers), Profile.load(profile)
     stated: dict[str, Any] = {
         "objective": objective,
         "limits": _limits(limits, tuple(places)),
         "prices": parse_pairs("--price", prices),
         "runtime_memory": {
-            tier: parse_size(text) for tier, text in parse_pairs("--runtime-memory", runtime_memory).items()
+            tier: parse_size(text, f"--runtime-memory {tier}")
+            for tier, text in parse_pairs("--runtime-memory", runtime_memory).items()
         },
         "pins": parse_pairs("--pin", pins),
         "forbid": _forbidden(forbid),
-        "together": [[name.strip() for name in group.split(",")] for group in together],
+        "together": [named("--together", group.split(",")) for group in together],
         "keep_local": keep_local,
-        "answer_bytes": parse_size(answer),
+        "answer_bytes": parse_size(answer, "--answer"),
         "deployment": deployment,
     }
     shares = _exit_shares(leave, exits_of, None if asked.pareto else strategy, threshold, measured.graph)
@@ -212,7 +219,7 @@ def command(
         method=_method(method, shares_of_memory),
         exits=exits,
         exits_per_part=exits_per_part,
-        exit_after=exit_after,
+        exit_after=named("--exit-after", exit_after),
         split_after=parse_pairs("--split-after", split_after),
         exit_shares=shares,
         head=head,
@@ -237,7 +244,7 @@ def _limits(limits: Sequence[str], tiers: Sequence[str]) -> dict[str, float]:
     given = parse_pairs("--limit", limits)
     hops = list(itertools.combinations(tiers, 2))
     kinds = {name: quantity(ALIASES.get(name, name), tiers, hops) for name in given}
-    return {name: parse_amount(value, kinds[name].unit) for name, value in given.items()}
+    return {name: parse_amount(value, kinds[name].unit, f"--limit {name}").value for name, value in given.items()}
 
 
 def _forbidden(forbid: Sequence[str]) -> dict[str, list[str]]:
@@ -253,6 +260,8 @@ def _exit_shares(
 ) -> Sequence[ExitShare] | float | None:
     if leave is not None and bundle is not None:
         raise EdgepartError("--leave assumes what --exits-of knows: drop one of them")
+    if threshold is not None and not math.isfinite(threshold):
+        raise EdgepartError(f"--threshold {threshold:g} is not a number: expected one as 0.9")
     if bundle is None and (strategy is not None or threshold is not None):
         raise EdgepartError("--strategy and --threshold say who leaves at the exits of a bundle: add --exits-of BUNDLE")
     if leave is not None:

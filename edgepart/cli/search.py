@@ -48,6 +48,8 @@ def answer(
         EdgepartError: as :func:`edgepart.search.search` and :meth:`edgepart.search.Front.plan`, and what stopped it.
     """
     require_parent(output)
+    if output.is_dir():
+        raise FileError(f"{output} is a folder: give a file for the plan")
     folder = output.parent
     front = search(
         problem,
@@ -156,6 +158,8 @@ def _estimated(front: Front) -> bool:
 
 
 def _draw(front: Front, target: Path, picked: int | None) -> None:
+    # an earlier search's would be taken for this one's
+    target.unlink(missing_ok=True)
     if len(front.objectives) < 2:
         return
     try:

@@ -9,14 +9,16 @@ from typing import Any
 
 import click
 
+from edgepart.amounts import parse_amount
 from edgepart.cli.output import ESTIMATE, parse_pairs, print_table
 from edgepart.errors import EdgepartError
 from edgepart.evaluation.plots_canvas import Canvas, plain, require_matplotlib
 from edgepart.evaluation.report_style import INK, MUTED, PAPER
 from edgepart.files import atomic_file, require_parent, write_text
 from edgepart.hardware.bandwidth_trace import load_trace
-from edgepart.partitioning.parameter import bit_rate, parse_rate
+from edgepart.partitioning.parameter import bit_rate
 from edgepart.partitioning.problem import Problem
+from edgepart.partitioning.quantities import spoken
 from edgepart.partitioning.switching import PlanSet, Switching, under_trace
 from edgepart.partitioning.what_if import Candidate, WhatIf, what_if
 from edgepart.units import amount, percent, seconds, significant, size
@@ -58,7 +60,7 @@ def answer(
     """
     if plot is not None and len(what_ifs) != 1:
         raise EdgepartError(f"--plot draws one --what-if, and {len(what_ifs)} are given: give one")
-    least = parse_rate(outage_below, "--outage-below") if outage_below else 0.0
+    least = parse_amount(outage_below, "bit/s", "--outage-below").value if outage_below else 0.0
     # what can be wrong with the files is told before anything is solved
     recorded = [(link, load_trace(file)) for link, file in parse_pairs("--under-trace", traces).items()]
     varied = [what_if(problem, text) for text in what_ifs]
@@ -82,7 +84,7 @@ def show_what_if(found: WhatIf) -> None:
     """Print the pieces of a range, and what every plan is."""
     ends = _ends(found)
     print_table(
-        ("from", "to", "plan", f"{found.objective} from", "to"),
+        ("from", "to", "plan", f"{spoken(found.objective)} from", "to"),
         [
             (
                 ends[piece.start],
@@ -115,7 +117,9 @@ def show_switching(found: Switching) -> None:
     )
     rows = [_set_row(found, each) for each in found.sets]
     rows.append(("best at each moment", str(found.oracle_plans), "", _value(found, found.oracle), *_gain(found)))
-    print_table(("plans", "how many", "switch at", f"mean {found.objective}", "saved", "above best", "switches"), rows)
+    print_table(
+        ("plans", "how many", "switch at", f"mean {spoken(found.objective)}", "saved", "above best", "switches"), rows
+    )
     _show_plans(found.plans, found.tiers)
     click.echo(_outage(found))
     _note_estimates(found)
@@ -145,7 +149,7 @@ def plot_what_if(found: WhatIf, path: str | Path) -> None:
     if target.suffix not in (".png", ".svg"):
         raise EdgepartError(f"{target} is neither a .png nor a .svg file: expected one of them")
     require_parent(target)
-    canvas = _Picture(f"{found.objective} of the best plan by {found.parameter}", 6.4, 4.0)
+    canvas = _Picture(f"{spoken(found.objective)} of the best plan by {found.parameter}", 6.4, 4.0)
     _draw(canvas, found)
     canvas.save(target)
 
@@ -191,7 +195,7 @@ def _draw(canvas: Canvas, found: WhatIf) -> None:
     axes.set_xlim(found.low, found.high)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(plain(found.parameter))
-    axes.set_ylabel(plain(found.objective))
+    axes.set_ylabel(plain(spoken(found.objective)))
     canvas.legend(columns=2)
 
 

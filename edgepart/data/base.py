@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from edgepart.data.dataset import Encoder
 from edgepart.data.raw import RawData
 from edgepart.errors import DataError, FileError
-from edgepart.files import Document, Record, explain
+from edgepart.files import Document, Record
 from edgepart.graph import Graph, Tensor
+from edgepart.invalid import explain
 
 #: file of a bundle; the tokenizer of texts lies beside it
 FILE = "preprocessing.json"

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edgepart.data.arrays import ArrayPreprocessing
 from edgepart.data.base import Preprocessing
 from edgepart.data.images import ImagePreprocessing
 from edgepart.data.text import TextPreprocessing
-from edgepart.errors import DataError, FileError
 from edgepart.graph import Graph
+from edgepart.yaml_fields import read_fields
 
 __all__ = [
     "ArrayPreprocessing",
@@ -46,16 +44,7 @@ def read_preprocessing(path: str | Path) -> Preprocessing:
     """A preprocessing from a YAML file: ``kind: image`` (or text, array) and its settings.
 
     Raises:
-        FileError: no such file, or not YAML.
+        FileError: no such file, not YAML, or a field given twice.
         DataError: it is not valid.
     """
-    try:
-        given: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"cannot read the preprocessing {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise FileError(f"{path} is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from error
-    if not isinstance(given, dict):
-        raise DataError(f"{path} holds no settings, expected 'kind: image' (or text, array) and what belongs to it")
-    return Preprocessing.from_dict(given)
+    return Preprocessing.from_dict(read_fields(Path(path)))

@@ -20,16 +20,17 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import jinja2
 import jinja2.meta
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgepart import resources
 from edgepart.errors import FileError, TemplateError, UnknownName
-from edgepart.files import Record, explain
+from edgepart.files import Record
+from edgepart.invalid import explain
+from edgepart.yaml_fields import parse_fields
 
 SUFFIX = ".py.j2"
 
@@ -225,13 +226,10 @@ def _header(source: str, path: Path) -> Header:
             "summary, input_ranks and parameters, then '#}' (see 'edgepart templates new')"
         )
     try:
-        fields: Any = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 2}: {getattr(error, 'problem', None)})" if mark else ""
-        raise TemplateError(f"the header of the template {path} is not valid YAML{line}") from error
-    if not isinstance(fields, dict):
-        raise TemplateError(f"the header of the template {path} holds no fields, expected name, framework, summary …")
+        # the first line is the comment's opening
+        fields = parse_fields(found[1], f"the header of the template {path}", first_line=2)
+    except FileError as error:
+        raise TemplateError(str(error)) from error
     try:
         return Header.model_validate(fields)
     except ValidationError as error:

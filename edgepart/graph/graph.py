@@ -95,6 +95,8 @@ class Graph(Document):
     def _check(self) -> Self:
         if not self.layers:
             raise ValueError("the graph has no layers")
+        if not self.outputs:
+            raise ValueError("the graph has no outputs")
         for what, names in (("layer", [x.name for x in self.layers]), ("tensor", [x.name for x in self.tensors])):
             if len(set(names)) != len(names):
                 double = next(name for name in names if names.count(name) > 1)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from edgepart import resources
 from edgepart.errors import FileError
-from edgepart.files import explain, write_text
+from edgepart.files import Record, write_text
 from edgepart.hardware.device import Device
 from edgepart.hardware.link import Link
-from edgepart.hardware.price import DimecPrice, Price, ServerlessPrice
+from edgepart.hardware.price import DimecPrice, ServerlessPrice
+from edgepart.invalid import explain
+from edgepart.yaml_fields import read_fields
 
 #: the name that stands for the machine a profile was measured on
 THIS = "this"
@@ -38,20 +41,20 @@ def device(name: str) -> Device:
         UnknownName: no such device; lists the nearest names.
         FileError: the file does not exist, is not YAML or a field does not validate.
     """
-    loaded: Device = _load(_find("profiles/devices", name, "device"), TypeAdapter(Device))
+    loaded: Device = _load(_find("profiles/devices", name, "device"), "device", Device)
     return loaded
 
 
 def link(name: str) -> Link:
     """Load a link by name or path; raises as :func:`device`."""
-    loaded: Link = _load(_find("profiles/links", name, "link"), TypeAdapter(Link))
+    loaded: Link = _load(_find("profiles/links", name, "link"), "link", Link)
     return loaded
 
 
 def price(name: str) -> ServerlessPrice | DimecPrice:
     """Load a price by name or path; raises as :func:`device`."""
     path = _find("profiles/prices", name, "price")
-    loaded: ServerlessPrice | DimecPrice = _load(path, TypeAdapter(Price))
+    loaded: ServerlessPrice | DimecPrice = _load(path, "price", ServerlessPrice, DimecPrice)
     return loaded
 
 
@@ -71,17 +74,29 @@ def _find(folder: str, name: str, what: str) -> Path:
     return resources.find(folder, ".yaml", name, what)
 
 
-def _load(path: Path, adapter: TypeAdapter[Any]) -> Any:
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(value, dict):
-        raise FileError(f"{path} holds no fields, expected a YAML mapping as in the shipped profiles")
+def _load(path: Path, what: str, *kinds: type[Record]) -> Any:
+    """The record in a file: of the only kind, or of that whose ``model`` the file names."""
+    value = read_fields(path)
     value.setdefault("name", path.name.removesuffix(".yaml"))
     try:
-        return adapter.validate_python(value)
+        kind = kinds[0] if len(kinds) == 1 else _kind(value.get("model"), kinds)
+        wrong = next((name for name, one in value.items() if isinstance(one, bool)), None)
+        if wrong is not None:  # no field is yes or no, and yes would count as 1
+            raise FileError(
+                f"field '{wrong}' is {'yes (true)' if value[wrong] else 'no (false)'}, expected no such value"
+            )
+        return kind.model_validate(value)
     except ValidationError as error:
-        raise FileError(f"{path} is not valid: {explain(error)}") from error
+        raise FileError(f"{path} is not a valid {what}: {explain(error, kind.model_fields)}") from error
+    except FileError as error:
+        raise FileError(f"{path} is not a valid {what}: {error}") from None
+
+
+def _kind(model: object, kinds: Sequence[type[Record]]) -> type[Record]:
+    by_model = {get_args(kind.model_fields["model"].annotation)[0]: kind for kind in kinds}
+    expected = " or ".join(f"'{name}'" for name in by_model)
+    if model is None:
+        raise FileError(f"field 'model' is missing, expected {expected}")
+    if model not in by_model:
+        raise FileError(f"field 'model' is '{model}', expected {expected}")
+    return by_model[str(model)]

@@ -52,7 +52,7 @@ class Device(Record):
     left_out_worst: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     cores: int = Field(gt=0)
     #: power drawn while it computes, above idle, in watts
-    power_w: float | None = Field(default=None, gt=0)
+    power_w: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     basis: Basis
     #: who measured or published the figures
     source: str

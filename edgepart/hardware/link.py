@@ -13,11 +13,11 @@ class Link(Record):
 
     name: str
     title: str
-    up_bits_per_s: float = Field(gt=0)
-    down_bits_per_s: float = Field(gt=0)
-    round_trip_s: float = Field(ge=0)
+    up_bits_per_s: float = Field(gt=0, allow_inf_nan=False)
+    down_bits_per_s: float = Field(gt=0, allow_inf_nan=False)
+    round_trip_s: float = Field(ge=0, allow_inf_nan=False)
     #: energy the sender spends per byte
-    energy_j_per_byte: float | None = Field(default=None, ge=0)
+    energy_j_per_byte: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     basis: Basis
     source: str
     note: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,12 +22,12 @@ class ServerlessPrice(Record):
     model: Literal["serverless"]
     name: str
     title: str
-    usd_per_gb_s: float = Field(ge=0)
-    usd_per_ghz_s: float = Field(ge=0)
-    usd_per_request: float = Field(ge=0)
-    usd_per_gb_egress: float = Field(default=0.0, ge=0)
+    usd_per_gb_s: float = Field(ge=0, allow_inf_nan=False)
+    usd_per_ghz_s: float = Field(ge=0, allow_inf_nan=False)
+    usd_per_request: float = Field(ge=0, allow_inf_nan=False)
+    usd_per_gb_egress: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     #: time is rounded up to a multiple of this
-    step_s: float = Field(gt=0)
+    step_s: float = Field(gt=0, allow_inf_nan=False)
     #: sizes on offer: memory in bytes → processor speed billed, in GHz
     sizes: tuple[tuple[int, float], ...]
     source: str
@@ -61,12 +61,9 @@ class DimecPrice(Record):
     model: Literal["dimec"]
     name: str
     title: str
-    mobile_layer: float = Field(ge=0)
-    edge_layer: float = Field(ge=0)
-    to_edge: float = Field(ge=0)
-    to_cloud: float = Field(ge=0)
+    mobile_layer: float = Field(ge=0, allow_inf_nan=False)
+    edge_layer: float = Field(ge=0, allow_inf_nan=False)
+    to_edge: float = Field(ge=0, allow_inf_nan=False)
+    to_cloud: float = Field(ge=0, allow_inf_nan=False)
     source: str
     note: str = ""
-
-
-Price = Annotated[ServerlessPrice | DimecPrice, Field(discriminator="model")]

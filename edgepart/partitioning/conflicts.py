@@ -25,7 +25,7 @@ from edgepart.partitioning.linear_program import LinearProgram, combine
 from edgepart.partitioning.minimum_cut import IsAbove, Sides
 from edgepart.partitioning.pins import Windows
 from edgepart.partitioning.problem import Problem
-from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.quantities import quantity, spoken
 from edgepart.partitioning.routes import Route, routes
 from edgepart.partitioning.values import value
 from edgepart.units import amount
@@ -89,7 +89,7 @@ def limit_constraints(problem: Problem) -> list[Constraint]:
     found = []
     for name, most in all_limits(problem).items():
         unit = quantity(name, problem.tier_names, problem.hops).unit
-        found.append(Constraint("limit", name, f"{name} <= {amount(most, unit)}"))
+        found.append(Constraint("limit", name, f"{spoken(name)} <= {amount(most, unit)}"))
     if quantity(problem.objective, problem.tier_names, problem.hops).kind == "money":
         found.append(Constraint("sizes", problem.objective, "the sizes that the prices offer"))
     return found

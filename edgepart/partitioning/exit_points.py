@@ -116,7 +116,7 @@ def assumed_exits(problem: Problem, rule: Rule, count: int, leave: float, head: 
         PlanError: the share is not one, or there is no place for an exit.
     """
     if not 0 <= leave <= 1:
-        raise PlanError(f"a share of {leave:g} is assumed to leave at every exit: expected 0 to 1")
+        raise PlanError(f"a share of {leave:g} is assumed to leave at every exit: expected 0 to 1, or 0% to 100%")
     graph, everything = problem.graph, tuple(layer.name for layer in problem.graph.layers)
     places = worthwhile(graph, everything, candidates(graph, frozenset(), everything))
     time_s = [problem.tiers[0].latency_s[name] for name in everything]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from edgepart.errors import InfeasiblePlan
 from edgepart.partitioning.plan import TierPlan
 from edgepart.partitioning.problem import Problem, Tier
-from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.quantities import quantity, spoken
 from edgepart.partitioning.shares import exit_tier
 from edgepart.partitioning.values import value
 from edgepart.units import amount, size
@@ -113,4 +113,4 @@ def _clause(problem: Problem, name: str, limit: float, more: float, working: set
         taken = tier.runtime_bytes if asked.index in working else 0
         of_it = f" ({size(taken)} of it the runtime)" if taken else ""
         return f"'{tier.name}' needs {needed}{of_it}, {above} above {whose} {most}"
-    return f"'{name}' is {needed}, {above} above its limit of {most}"
+    return f"'{spoken(name)}' is {needed}, {above} above its limit of {most}"

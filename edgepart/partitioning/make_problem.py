@@ -63,9 +63,11 @@ def make_problem(
     billed = _prices(prices or {}, names)
     taken = stated_memory(runtime_memory or {}, names)
     minimised = ALIASES.get(objective, objective)
-    asked = quantity(minimised, names, found)
-    if "money" in (asked.kind, *(quantity(name, names, found).kind for name in others)) and not billed:
-        raise PlanError(f"no tier has a price to count '{objective}' from: add --price TIER=NAME, as cloud=aws-lambda")
+    unpriced = [name for name in (minimised, *others) if quantity(name, names, found).kind == "money"]
+    if unpriced and not billed:
+        raise PlanError(
+            f"no tier has a price to count '{unpriced[0]}' from: add --price TIER=NAME, as cloud=aws-lambda"
+        )
     is_chain = list(found) == list(itertools.pairwise(names))
     return Problem(
         graph=graph,
@@ -133,6 +135,10 @@ def _limits(
                 f"the limit {key}={most:g} leaves nothing: expected at least "
                 f"{'one byte' if asked.kind == 'memory' else f'0 {asked.unit}'.rstrip()}"
             )
+        if asked.kind == "exits" and most != int(most):
+            raise PlanError(f"the limit {key}={most:g} is not a number of exits: expected a whole one")
+        if name in others:
+            raise PlanError(f"'{key}' is limited under two names: give it once")
         if asked.kind == "memory" and asked.index is not None:
             memory[tiers[asked.index]] = int(most)
         else:

@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from edgepart.amounts import parse_amount
 from edgepart.errors import PlanError, UnknownName
 from edgepart.partitioning.make_problem import ALIASES
 from edgepart.partitioning.problem import Problem
@@ -25,18 +25,6 @@ What = Literal["bandwidth", "round_trip", "speed", "limit"]
 #: how a quantity depends on a parameter, the placement given
 Dependence = Literal["none", "linear", "other"]
 
-_BITS = {"bit/s": 1.0, "bps": 1.0, "kbps": 1e3, "kbit/s": 1e3, "Mbps": 1e6, "Mbit/s": 1e6, "Gbps": 1e9, "Gbit/s": 1e9}
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
-_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
-_JOULES = {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6}
-_UNITS: dict[str, dict[str, float]] = {
-    "bit/s": _BITS,
-    "s": _SECONDS,
-    "bytes": _BYTES,
-    "J": _JOULES,
-    "USD": {"USD": 1.0},
-    "": {"x": 1.0, "×": 1.0},
-}
 _EXAMPLES = {"bit/s": "1..100Mbps", "s": "1..200ms", "bytes": "10..200MB", "J": "10..500mJ", "USD": "0.001..0.01USD"}
 
 
@@ -136,6 +124,8 @@ def parameter(text: str, problem: Problem) -> Parameter:
     rest = ALIASES.get(rest, rest)
     what, index, unit = _lookup(name, group, rest, problem)
     low, high = _range(name, span, unit)
+    if name.endswith(".exits") and not (low.is_integer() and high.is_integer()):
+        raise PlanError(f"{name}={span} is not a range of a number of exits: expected whole ones, as 0..2")
     return Parameter(name, what, index, low, high, unit, rest if what == "limit" else "")
 
 
@@ -151,15 +141,6 @@ def of_a_link(
     return Parameter(
         f"link.{link}.{what}", what, _link(problem, link), low, high, "bit/s" if what == "bandwidth" else "s"
     )
-
-
-def parse_rate(text: str, what: str) -> float:
-    """``10kbps`` in bit/s; ``what`` is named where it is none.
-
-    Raises:
-        PlanError: not a number with a unit of a rate.
-    """
-    return _number(what, text, "bit/s", "")[0]
 
 
 def bit_rate(bits_per_s: float) -> str:
@@ -205,22 +186,8 @@ def _range(name: str, span: str, unit: str) -> tuple[float, float]:
     first, dots, second = span.partition("..")
     if not dots:
         raise PlanError(f"{name}={span} is no range: expected LOW..HIGH, as {_EXAMPLES.get(unit, '0.5..4')}")
-    high, stated = _number(name, second, unit, "")
-    return _number(name, first, unit, stated)[0], high
-
-
-def _number(name: str, text: str, unit: str, default: str) -> tuple[float, str]:
-    found = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\D*?)\s*", text)
-    if not found:
-        raise PlanError(f"'{text.strip()}' in {name} is not a number with a unit: as {_EXAMPLES.get(unit, '0.5..4')}")
-    stated = found[2] or default
-    units = {known.lower(): factor for known, factor in _UNITS[unit].items()}
-    if stated and stated.lower() not in units:
-        known = ", ".join(_UNITS[unit])
-        raise PlanError(f"'{stated}' in {name} is not a unit that it can have: expected one of {known}")
-    if not stated and unit not in ("", "bytes", "USD"):
-        raise PlanError(f"{text.strip()} in {name} has no unit: write one of {', '.join(_UNITS[unit])} after it")
-    return float(found[1]) * units.get(stated.lower(), 1.0), stated
+    high, stated = parse_amount(second, unit, name)
+    return parse_amount(first, unit, name, stated).value, high
 
 
 def _limited(problem: Problem, name: str, value: float) -> Problem:

@@ -95,10 +95,7 @@ def partition(
             where it is asked for.
         TemplateError: the template of the heads is not valid.
     """
-    if exits not in placement.RULES:
-        raise UnknownName("rule for exits", exits, placement.RULES)
-    if exits_per_part < 1:
-        raise PlanError(f"{exits_per_part} exits per part: expected 1 or more, or no exits at all (--exits none)")
+    _require_rule(exits, exits_per_part)
     if head is not None:
         load_template(head, plugins.load("framework", profile.graph.framework)().templates)
     problem = make_problem(
@@ -139,11 +136,20 @@ def with_exits(
     """The problem with known exits; or with exits by a rule, of which a share is assumed to leave at each.
 
     Raises:
+        UnknownName: no such rule.
         PlanError: the share is not one, or there is no place for an exit.
     """
+    _require_rule(rule, exits_per_part)
     if not isinstance(exit_shares, int | float):
         return replace(problem, exits=tuple(exit_shares))
     return replace(problem, exits=assumed_exits(problem, rule, exits_per_part, exit_shares, head))
+
+
+def _require_rule(rule: str, exits_per_part: int) -> None:
+    if rule not in placement.RULES:
+        raise UnknownName("rule for exits", rule, placement.RULES)
+    if exits_per_part < 1:
+        raise PlanError(f"{exits_per_part} exits per part: expected 1 or more, or no exits at all (--exits none)")
 
 
 def make_plan(

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgepart.errors import UnknownName
+from edgepart.errors import PlanError, UnknownName
 
 Kind = Literal["latency", "full-latency", "energy", "money", "period", "memory", "exits", "bytes"]
 UNITS: dict[Kind, str] = {
@@ -58,9 +58,11 @@ def quantity(text: str, tiers: Sequence[str], hops: Iterable[tuple[str, str]] | 
 
     Raises:
         UnknownName: no such quantity, tier or link; lists the nearest names.
+        PlanError: a tier's or a link's without the tier or link.
     """
     where, dot, kind = text.rpartition(".")
     if not dot:
+        _require_whole(text, tiers)
         return Quantity(_known("quantity", text, WHOLE))
     if ":" in where:
         joined = itertools.pairwise(tiers) if hops is None else hops
@@ -69,6 +71,8 @@ def quantity(text: str, tiers: Sequence[str], hops: Iterable[tuple[str, str]] | 
             raise UnknownName("link", where, links)
         return Quantity(_known("quantity of a link", kind, OF_A_LINK), links[where])
     if where not in tiers:
+        if where in UNITS and (kind in tiers or ":" in kind):
+            raise PlanError(f"'{text}' names the quantity before what it is of: write {kind}.{where}")
         raise UnknownName("tier", where, tiers)
     return Quantity(_known("quantity of a tier", kind, OF_A_TIER), list(tiers).index(where))
 
@@ -78,7 +82,19 @@ def unit(name: str) -> str:
     return UNITS[_known("quantity", name.rpartition(".")[2], tuple(UNITS))]
 
 
+def spoken(name: str) -> str:
+    """A quantity by the name that people give it."""
+    return "throughput" if name == "period" else name
+
+
+def _require_whole(text: str, tiers: Sequence[str]) -> None:
+    """Check that what only tiers or links have is not asked for of the whole."""
+    if text in (*OF_A_TIER, *OF_A_LINK) and text not in WHOLE:
+        whose, example = ("tier", tiers[0]) if text in OF_A_TIER else ("link", "LOWER:UPPER")
+        raise PlanError(f"'{text}' is counted for every {whose}: say for which, as {example}.{text}")
+
+
 def _known(what: str, kind: str, kinds: tuple[Kind, ...]) -> Kind:
     if kind not in kinds:
-        raise UnknownName(what, kind, ["throughput" if each == "period" else each for each in kinds])
+        raise UnknownName(what, kind, map(spoken, kinds))
     return kind

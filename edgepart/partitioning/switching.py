@@ -29,7 +29,7 @@ from edgepart.partitioning.minimum_cut import MinimumCut
 from edgepart.partitioning.parameter import Parameter, of_a_link
 from edgepart.partitioning.parametric import Line
 from edgepart.partitioning.problem import Partitioner, Problem
-from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.quantities import quantity, spoken
 from edgepart.partitioning.routes import Chosen, without
 from edgepart.partitioning.what_if import Candidate, Search, candidate, is_estimated, is_parametric
 
@@ -163,8 +163,9 @@ def _without_outages(trace: BandwidthTrace) -> tuple[Floats, Floats]:
 def _require_parametric(problem: Problem, varied: Parameter) -> None:
     if not is_parametric(problem, varied):
         raise PlanError(
-            f"'{problem.objective}', or what it is limited by, is not linear in 1 / bandwidth, so its mean under a "
-            "trace cannot be planned for: minimise latency or energy, and leave out limits on latency and period"
+            f"'{spoken(problem.objective)}', or what it is limited by, is not linear in 1 / bandwidth, so its mean "
+            "under a trace cannot be planned for: minimise latency or energy, and leave out limits on latency and "
+            "throughput"
         )
 
 

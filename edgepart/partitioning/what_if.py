@@ -31,7 +31,7 @@ from edgepart.partitioning.parameter import Parameter, parameter
 from edgepart.partitioning.parametric import SAME, Line, lower_envelope
 from edgepart.partitioning.placement_cost import crossing
 from edgepart.partitioning.problem import Partitioner, Problem
-from edgepart.partitioning.quantities import quantity
+from edgepart.partitioning.quantities import quantity, spoken
 from edgepart.partitioning.routes import Chosen, Route, best
 
 Method = Literal["parametric", "steps", "samples"]
@@ -271,8 +271,8 @@ def _samples(search: Search, count: int) -> WhatIf:
         else:
             drafts.append(now)
     note = (
-        f"'{search.problem.objective}' or what it is limited by is not linear in {varied.name}: the best plan was "
-        f"looked for at {count} values, and where it changes lies between two of them"
+        f"'{spoken(search.problem.objective)}' or what it is limited by is not linear in {varied.name}: the best plan "
+        f"was looked for at {count} values, and where it changes lies between two of them"
     )
     if all(draft.chosen is None for draft in drafts):
         raise InfeasiblePlan(drafts[-1].why)

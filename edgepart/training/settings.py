@@ -7,7 +7,8 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from edgepart.errors import TrainingError
-from edgepart.files import Record, explain
+from edgepart.files import Record
+from edgepart.invalid import explain
 from edgepart.training.losses import Mode
 
 _WHOLE_NETWORK = {"epochs": 3, "batch_size": 32, "learning_rate": 5e-5, "head_learning_rate_ratio": 20.0}

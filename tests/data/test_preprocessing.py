@@ -9,7 +9,7 @@ from data_samples import graph, token_graph, vocabulary
 
 from edgepart.data.arrays import ArrayInput, ArrayPreprocessing, check_array
 from edgepart.data.images import ImagePreprocessing
-from edgepart.data.preprocessing import Preprocessing, default_preprocessing, preprocessing_for
+from edgepart.data.preprocessing import Preprocessing, default_preprocessing, preprocessing_for, read_preprocessing
 from edgepart.data.raw import RawData, Rows
 from edgepart.data.text import TextPreprocessing
 from edgepart.errors import DataError, FileError
@@ -32,14 +32,14 @@ def test_from_a_plain_dict():
         ({}, "has the kind None, expected one of 'array', 'image', 'text'"),
         ({"kind": "sound"}, "has the kind 'sound'"),
         ([], "has the kind None"),
-        ({"kind": "image", "sice": 32}, "of kind 'image' is not valid: field 'sice': Extra inputs are not permitted"),
+        ({"kind": "image", "sice": 32}, "of kind 'image' is not valid: field 'sice' is not known"),
         ({"kind": "image", "size": [1, 2, 3]}, "field 'size"),
         ({"kind": "image", "size": 0}, "size must be at least 1"),
         ({"kind": "image", "mean": [1, 2]}, "mean has 2 numbers, expected 3 for RGB"),
         ({"kind": "image", "std": [1, 1, 0]}, "std must be above 0"),
         ({"kind": "image", "color": "CMYK"}, "field 'color'"),
         ({"kind": "image", "scale": 0}, "field 'scale'"),
-        ({"kind": "text"}, "field 'tokenizer': Field required"),
+        ({"kind": "text"}, "field 'tokenizer' is missing"),
         ({"kind": "text", "tokenizer": "t", "inputs": ["tokens"]}, "field 'inputs.tokens'"),
         ({"kind": "text", "tokenizer": "t", "max_length": 1}, "field 'max_length'"),
         ({"kind": "array", "inputs": 3}, "field 'inputs'"),
@@ -160,3 +160,24 @@ def test_damaged_files(tmp_path):
     path.write_text("{")
     with pytest.raises(FileError, match="is not valid JSON"):
         Preprocessing.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kind: array\nkind: image\n", "settings.yaml, line 2: 'kind' is given twice"),
+        ("kind: [array\n", r"settings.yaml is not valid YAML \(line 2\)"),
+        ("- kind\n", "settings.yaml holds no fields"),
+    ],
+)
+def test_a_bad_file_of_settings(tmp_path, text, says):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(FileError, match=says):
+        read_preprocessing(path)
+
+
+def test_settings_from_a_file(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("kind: image\nsize: 32\nmean: [0.1, 0.2, 0.3]\nstd: 5e-1\n")
+    assert read_preprocessing(path) == ImagePreprocessing(size=(32, 32), mean=(0.1, 0.2, 0.3), std=(0.5,))

@@ -47,7 +47,8 @@ def test_windows_line_ends(write, tmp_path):
     [
         (HEAD, "does not start with a header"),
         ("\n" + header() + HEAD, "does not start with a header"),
-        ("{# edgepart\nname: [\n#}\n", "is not valid YAML"),
+        ("{# edgepart\nname: [\n#}\n", "is not valid YAML (line 3)"),
+        ("{# edgepart\nname: a\nsummary: b\nname: c\n#}\n", "line 4: 'name' is given twice"),
         ("{# edgepart\n- a\n#}\n", "holds no fields"),
         (header(summary=None), "field 'summary'"),
         (header(input_ranks="[4]"), "field 'input_ranks.0'"),

@@ -91,25 +91,25 @@ def test_a_file_with_a_roofline_needs_no_effective_rate(tmp_path):
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        ("", "field 'macs_per_s': Field required"),
-        ("peak_macs_per_s: -1\nmemory_bytes_per_s: 1", "field 'peak_macs_per_s': Input should be greater than 0"),
+        ("", "field 'macs_per_s' is missing"),
+        ("peak_macs_per_s: -1\nmemory_bytes_per_s: 1", "field 'peak_macs_per_s' is -1, expected more than 0"),
         (
             "macs_per_s: 1\npeak_macs_per_s: -1\nmemory_bytes_per_s: 1",
-            "field 'peak_macs_per_s': Input should be greater",
+            "field 'peak_macs_per_s' is -1, expected more than 0",
         ),
-        ("peak_macs_per_s: 1\nmemory_bytes_per_s: 0", "field 'memory_bytes_per_s': Input should be greater than 0"),
-        ("peak_macs_per_s: .inf\nmemory_bytes_per_s: 1", "Input should be a finite number"),
+        ("peak_macs_per_s: 1\nmemory_bytes_per_s: 0", "field 'memory_bytes_per_s' is 0, expected more than 0"),
+        ("peak_macs_per_s: .inf\nmemory_bytes_per_s: 1", "is inf, expected a finite number"),
         ("peak_macs_per_s: 1", "add memory_bytes_per_s or leave the others out"),
         ("macs_per_s: 1\ncall_overhead_s: 1", "add peak_macs_per_s or leave the others out"),
         ("macs_per_s: 1\nactivation_bytes_per_s: 1", "add peak_macs_per_s or leave the others out"),
         ("peak_macs_per_s: 1\nmemory_bytes_per_s: 1\nfused_share: 0.5", "go with activation_bytes_per_s: add it"),
-        ("macs_per_s: 1\npeak_macs_per_s: 1\nmemory_bytes_per_s: 1\ncall_overhead_s: -1", "'call_overhead_s': Input"),
+        ("macs_per_s: 1\npeak_macs_per_s: 1\nmemory_bytes_per_s: 1\ncall_overhead_s: -1", "'call_overhead_s' is -1"),
     ],
 )
 def test_a_wrong_or_missing_rate_is_one_sentence(rates, message, tmp_path):
     path = tmp_path / "board.yaml"
     path.write_text(DEVICE + rates)
-    with pytest.raises(FileError, match=r"board.yaml is not valid: ") as caught:
+    with pytest.raises(FileError, match=r"board.yaml is not a valid device: ") as caught:
         catalogue.device(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

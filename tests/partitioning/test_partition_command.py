@@ -14,6 +14,8 @@ from edgepart.testing.hardware import example_device
 
 TIERS = ["--tier", "mobile=raspberry-pi-4", "--tier", "edge=jetson-orin-nano", "--tier", "cloud=this"]
 LINKS = ["--link", "mobile:edge=wifi", "--link", "edge:cloud=4g"]
+CHAIN = [*TIERS, *LINKS]
+SPEED = "tier.edge.speed=0.5..4"
 
 
 @pytest.fixture
@@ -72,13 +74,51 @@ def test_says_when_nothing_is_split(folder: Path, capsys: pytest.CaptureFixture[
         (["--tier", "mobile"], "--tier mobile is not of the form NAME=VALUE"),
         ([*TIERS, "--tier", "cloud=this", *LINKS], "--tier names 'cloud' twice"),
         ([*TIERS, "--link", "mobile:edge=wifi"], "no link joins edge to cloud"),
-        ([*TIERS, *LINKS, "--limit", "mobile.memory=200MX"], "'200MX' is not a size"),
-        ([*TIERS, *LINKS, "--limit", "mobile.memory=10"], "above its limit of 10 B"),
-        ([*TIERS, *LINKS, "--share", "many"], "--share many is not a share"),
-        ([*TIERS, *LINKS, "--share", "170%"], "memory share 170%"),
-        ([*TIERS, *LINKS, "--share", "70%", "--method", "latency-match"], "--share belongs to --method memory-share"),
-        ([*TIERS, *LINKS, "--objective", "latenzy"], "unknown quantity 'latenzy'; did you mean latency"),
-        ([*TIERS, *LINKS, "--objective", "speed"], "known are energy, full-latency, latency, money, throughput"),
+        (
+            [*CHAIN, "--limit", "mobile.memory=200MX"],
+            "'MX' in --limit mobile.memory=200MX is not a unit of a size in bytes: did you mean 200MB?",
+        ),
+        ([*CHAIN, "--limit", "mobile.memory=10B"], "above its limit of 10 B"),
+        (
+            [*CHAIN, "--limit", "mobile.memory=10"],
+            "--limit mobile.memory=10 has no unit: expected a number with B",
+        ),
+        ([*CHAIN, "--limit", "latency=5"], "--limit latency=5 has no unit: expected a number with s, ms"),
+        ([*CHAIN, "--limit", "latency=5 parsecs"], "'parsecs' in --limit latency=5 parsecs is not a unit of a"),
+        (
+            [*CHAIN, "--limit", "memory.mobile=9MB"],
+            "names the quantity before what it is of: write mobile.memory",
+        ),
+        ([*CHAIN, "--limit", "exits=1"], "'exits' is counted for every tier: say for which, as mobile.exits"),
+        (
+            [*CHAIN, "--limit", "edge.exits=1.5"],
+            "edge.exits=1.5 is not a number of exits: expected a whole one",
+        ),
+        ([*CHAIN, "--limit", "period=1s", "--limit", "throughput=2s"], "'throughput' is limited under two names"),
+        (
+            [*CHAIN, "--answer", "10kb"],
+            "'kb' in --answer=10kb is not a unit of a size in bytes: did you mean 10kB?",
+        ),
+        ([*CHAIN, "--runtime-memory", "edge=5Mb"], "'Mb' in --runtime-memory edge=5Mb is not a unit"),
+        ([*CHAIN, "--share", "many"], "--share many is not a share"),
+        ([*CHAIN, "--share", "170%"], "memory share 170%"),
+        ([*CHAIN, "--share", "70%", "--method", "latency-match"], "--share belongs to --method memory-share"),
+        ([*CHAIN, "--objective", "latenzy"], "unknown quantity 'latenzy'; did you mean latency"),
+        ([*CHAIN, "--objective", "speed"], "known are energy, full-latency, latency, money, throughput"),
+        ([*CHAIN, "--limit", "throughput=1us"], "no placement satisfies throughput <= 1 µs"),
+        ([*CHAIN, "--limit", "money=1USD"], "no tier has a price to count 'money' from"),
+        ([*CHAIN, "--together", "mask,,classifier"], "--together 'mask,,classifier' names nothing in one place"),
+        ([*CHAIN, "--exit-after", ""], "--exit-after '' names nothing"),
+        ([*CHAIN, "--leave", "150%"], "a share of 1.5 is assumed to leave at every exit: expected 0 to 1, or 0% to"),
+        ([*CHAIN, "--exits-of", "bundle", "--threshold", "nan"], "--threshold nan is not a number"),
+        ([*CHAIN, "--plot", "p.svg"], "--plot belongs to --what-if: give that too, or leave it out"),
+        ([*CHAIN, "--most-plans", "2"], "--most-plans belongs to --under-trace"),
+        ([*CHAIN, "--what-if", SPEED, "--outage-below", "1bps"], "--outage-below belongs to --under-trace"),
+        ([*CHAIN, "--what-if", SPEED, "-o", "p.json"], "-o has no part in --what-if: leave it out"),
+        ([*CHAIN, "--under-trace", "mobile:edge=t.csv", "--share", "7%"], "--share has no part in --under-trace"),
+        ([*CHAIN, "--what-if", SPEED, "--leave", "30%", "--exits", "some"], "unknown rule for exits 'some'"),
+        ([*CHAIN, "--pareto", "--bank", "b", "--objective", "energy"], "--objective has no part in --pareto"),
+        ([*CHAIN, "--pareto", "--bank", "b", "--head", "mlp"], "--head has no part in --pareto"),
         (["--tier", "mobile=board.yaml"], "board.yaml does not exist: give a device's file, or a name"),
     ],
 )

@@ -136,7 +136,7 @@ def big() -> Any:
 def test_a_range_of_limits_has_a_step_where_the_runtime_no_longer_fits() -> None:
     quick = {"mobile": example_device("quick", macs_per_s=1e12), "cloud": "this"}
     problem = make_problem(server(1000), quick, {"mobile:cloud": LINKS["mobile:edge"]})
-    found = what_if(problem, "limit.mobile.memory=900..20000")
+    found = what_if(problem, "limit.mobile.memory=900..20000B")
     first = found.pieces[0]
     assert first.plan is not None
     assert set(found.plans[first.plan].tier_of.values()) == {1}
@@ -250,12 +250,11 @@ def shown_row(shown: str, tier: str) -> list[str]:
 
 def test_the_command_says_why_a_tier_stays_empty(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiers = ["--tier", "mobile=board.json", "--tier", "cloud=this", "--link", "mobile:cloud=wifi", "--exits", "none"]
-    assert main(["partition", "server.json", *tiers, "--limit", "mobile.memory=200"]) == 0
+    limited = ["partition", "server.json", *tiers, "--limit", "mobile.memory=200B"]
+    assert main(limited) == 0
     shown = capsys.readouterr().out
     assert "On 'mobile' the runtime other alone takes 300 B, more than the 200 B" in shown
-    assert (
-        main(["partition", "server.json", *tiers, "--limit", "mobile.memory=200", "--runtime-memory", "mobile=0B"]) == 0
-    )
+    assert main([*limited, "--runtime-memory", "mobile=0B"]) == 0
     assert "alone takes" not in capsys.readouterr().out
 
 
@@ -267,7 +266,7 @@ def test_the_command_says_why_a_tier_stays_empty(folder: Path, capsys: pytest.Ca
         (["--tier", "mobile=plan.json"], "plan.json holds edgepart.plan, expected edgepart.profile"),
         (["--tier", "mobile=other.json"], "the profile of tier 'mobile' is of the network 'example'"),
         (["--tier", "mobile=board.json", "--runtime-memory", "mobile"], "--runtime-memory mobile is not of the form"),
-        (["--tier", "mobile=board.json", "--runtime-memory", "mobile=big"], "'big' is not a size"),
+        (["--tier", "mobile=board.json", "--runtime-memory", "mobile=big"], "mobile=big is not a size"),
     ],
 )
 def test_mistakes_about_a_tier_are_one_sentence(

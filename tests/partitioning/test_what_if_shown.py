@@ -175,7 +175,10 @@ def test_the_options_answer_several_questions_at_once(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--plot", "p.png"], "--plot draws one --what-if, and 0 are given"),
-        (["--outage-below", "1MB"], "'MB' in --outage-below is not a unit"),
+        (
+            ["--outage-below", "1MB"],
+            "'MB' in --outage-below=1MB is not a unit of a rate in bits a second: did you mean 1Mbps",
+        ),
         (["--under-trace", "mobile:edge=none.csv"], "none.csv does not exist"),
         (["--under-trace", "none.csv"], "--under-trace none.csv is not of the form"),
         (["--what-if", "tier.mobile.speed=4..2"], "is no range"),

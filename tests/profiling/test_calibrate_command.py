@@ -90,7 +90,7 @@ def test_a_model_is_measured_here(monkeypatch, capsys):
         (["--calibrate", "board.yaml"], "--calibrate takes profile.json files or models"),
         (["--calibrate", "nowhere/board.yaml", "net0.json"], "does not exist"),
         (["--calibrate", "board.json", "net0.json"], "kept in a .yaml file, not in board.json"),
-        (["--calibrate", "broken.yaml", "net0.json"], "broken.yaml is not valid: field"),
+        (["--calibrate", "broken.yaml", "net0.json"], "broken.yaml is not a valid device: field"),
         (["--calibrate", "board.yaml", "missing.json"], "missing.json does not exist"),
         (["--calibrate", "board.yaml", "net0.json", "-o", "p.json"], "has no part in --calibrate"),
         (["--calibrate", "board.yaml", "net0.json", "--on", "me@board"], "--on has no part in --calibrate"),

@@ -239,6 +239,22 @@ def test_the_command_prints_the_front_and_writes_what_was_picked(command, bundle
     assert "knee: point" in drawn
 
 
+def test_an_earlier_picture_does_not_outlive_its_front(command, bundles, tmp_path):
+    given = ("--pareto", f"--bank={bundles[0].path}", "--objectives")
+    assert command(*given, "latency,accuracy").exception is None
+    assert (tmp_path / "pareto.svg").exists()
+    assert command(*given, "latency").exception is None
+    assert not (tmp_path / "pareto.svg").exists()
+
+
+def test_a_folder_in_the_plans_place_is_told_before_the_search(command, bundles, tmp_path):
+    (tmp_path / "plan.json").mkdir()
+    failed = command("--pareto", f"--bank={bundles[0].path}", "--pick", "1")
+    assert isinstance(failed.exception, FileError)
+    assert "is a folder: give a file for the plan" in str(failed.exception)
+    assert not (tmp_path / "pareto.json").exists()
+
+
 def test_a_large_search_keeps_its_trials_beside_the_plan(command, bundles, tmp_path, monkeypatch):
     monkeypatch.setattr("edgepart.search.joint.listing", lambda space, most: None)
     given = ("--pareto", f"--bank={bundles[0].path}", "--thresholds", "each", "--objectives")
