@@ -4,7 +4,7 @@
 
 Sections, each kept as it is in the file unless it is named (or none is):
 
-- *deciding*: one sample as at run time (softmax, admit, at_exit of one exit, observe where the strategy learns),
+- *deciding*: one sample as at run time (admit, leaves at one exit, from its logits, observe where the strategy learns),
   beside one inference of the first part at batch 1, and one of the artefact that embeds a sample for the routers.
   Parts: the first two of MiniLM's six layers, for sentences of 16 and 64 tokens; of ResNet-56 what
   examples/resnet_cifar10 puts on its first tier, and the first of its three stages alone, a small part.
@@ -45,9 +45,10 @@ import psutil
 from edgepart import plugins
 from edgepart.dispatch.base import Outcome, Policy, State, Strategy
 from edgepart.dispatch.layout import walk
+from edgepart.dispatch.one_sample import softmax
 from edgepart.dispatch.options import strategy as strategy_named
 from edgepart.dispatch.threshold import ThresholdStrategy
-from edgepart.dispatch.trace import Trace, log_softmax
+from edgepart.dispatch.trace import Trace
 from edgepart.evaluation.costs import Costs, tabulate
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on
 from edgepart.evaluation.replay import replay, sweep
@@ -176,42 +177,45 @@ def decisions(trace: Trace) -> dict[str, Any]:
     """Of one sample at one exit, as at run time."""
     costs = example_costs(trace)
     logits = trace.logits[0, 0]
-    softmax = timed_small(lambda: np.exp(log_softmax(logits)).astype(np.float64))
+    probabilities = timed_small(lambda: softmax(logits))
     rows = {}
     for name in (*plugins.names("strategy"), *VARIANTS):
         strategy = strategy_named(name)
         if strategy.deployable:
             strategy.fit(trace, costs)
-            rows[name] = one_decision(strategy, trace, float(softmax["median_s"]))
+            rows[name] = one_decision(strategy, trace)
     return {
         "dimensions": trace.embeddings.shape[1],
         "classes": len(trace.classes),
-        "softmax": softmax,
+        "softmax": probabilities,
         "strategies": rows,
     }
 
 
-def one_decision(strategy: Strategy, trace: Trace, softmax_s: float) -> dict[str, Any]:
+def one_decision(strategy: Strategy, trace: Trace) -> dict[str, Any]:
     policy, state = middle(strategy), State()
     embeddings = list(trace.embeddings.astype(np.float32))
-    said = list(trace.probabilities[:, 0].astype(np.float64))
-    turn = iter(range(1 << 60))
+    said, probabilities = list(trace.logits[:, 0]), trace.probabilities[:, 0].astype(np.float64)
+    asked = [policy.at_exit(0, one, state) for one in probabilities]
+    assert [policy.leaves(0, one, state) for one in said] == asked, "logits decide otherwise than probabilities"
+    turn, nothing = iter(range(1 << 60)), np.empty(0)
 
     def admit() -> None:
         policy.admit(embeddings[next(turn) % len(embeddings)], state)
 
-    def at_exit() -> None:
-        policy.at_exit(0, said[next(turn) % len(said)], state)
+    def leaves() -> None:
+        policy.leaves(0, said[next(turn) % len(said)], state)
 
     def observe() -> None:
         sample = next(turn) % len(said)
-        policy.observe(Outcome(embeddings[sample], 0, 0, said[sample], 1.0))
+        answer = softmax(said[sample]) if policy.uses_probabilities else nothing
+        policy.observe(Outcome(embeddings[sample], 0, 0, answer, 1.0))
 
     learns = type(policy).observe is not Policy.observe
-    row: dict[str, Any] = {"admit": timed_small(admit), "at_exit": timed_small(at_exit)}
+    row: dict[str, Any] = {"admit": timed_small(admit), "leaves": timed_small(leaves)}
     if learns:
         row["observe"] = timed_small(observe)
-    row["all"] = {"median_s": softmax_s + sum(part["median_s"] for part in row.values())}
+    row["all"] = {"median_s": sum(part["median_s"] for part in row.values())}
     row["embeds"] = policy.uses_embedding
     return row
 

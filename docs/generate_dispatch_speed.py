@@ -57,9 +57,9 @@ def rows_of(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
 def deciding(section: dict[str, Any]) -> Iterator[str]:
     yield "## One decision beside one inference\n"
     yield (
-        "A sample at one exit, as at run time: the softmax of its logits, where it enters, whether it leaves, and what "
-        "an adaptive strategy learns from it. Beside it one inference of the first part at batch 1. *Most* and "
-        f"*median* are over all strategies with their default options. {where(section)}\n"
+        "A sample at one exit, as at run time: where it enters, from its logits whether it leaves, and what an "
+        "adaptive strategy learns from it. Beside it one inference of the first part at batch 1. *Most* and *median* "
+        f"are over all strategies with their default options. {where(section)}\n"
     )
     body = []
     for part in section["parts"]:
@@ -86,7 +86,10 @@ def deciding(section: dict[str, Any]) -> Iterator[str]:
         ],
     )
     softmax = " and ".join(seconds(decisions[net]["softmax"]["median_s"]) for net in ("minilm", "resnet56"))
-    yield f"Of these {softmax} are the softmax. The last two ask scikit-learn, which takes so long for one sample.\n"
+    yield (
+        f"A softmax takes {softmax}; most strategies decide without one. The last two ask scikit-learn, which takes so "
+        "long for one sample.\n"
+    )
 
 
 def replay(section: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from edgepart.dispatch.bandit import BanditPolicy
 from edgepart.dispatch.base import CostTable, Setting, Strategy
 from edgepart.dispatch.drift import Drift, PageHinkley, detector
 from edgepart.dispatch.layout import Layout
+from edgepart.dispatch.options import require_nonnegative
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
 
@@ -36,7 +37,7 @@ class AdaEE(Strategy):
         drift_tolerance, drift_run_length: of the detector (:class:`edgepart.dispatch.drift.PageHinkley`)
 
     Raises:
-        DispatchError: no arms, or the detector's numbers are out of their range.
+        DispatchError: no arms, μ or c below 0, or the detector's numbers are out of their range.
     """
 
     name = "adaee"
@@ -52,6 +53,7 @@ class AdaEE(Strategy):
     ) -> None:
         if not arms:
             raise DispatchError("the strategy 'adaee' was given no thresholds as arms, expected at least one")
+        require_nonnegative(mus=mus, c=c)
         self.mus = mus
         self.arms = arms
         self.c = c

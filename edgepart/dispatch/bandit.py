@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from edgepart.dispatch.base import Decisions, Outcome, Policy, State
 from edgepart.dispatch.drift import PageHinkley
 from edgepart.dispatch.layout import Layout
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.one_sample import largest, largest_of, reaches
+from edgepart.dispatch.trace import Floats, Trace
 
 
 class Bandit:
@@ -75,7 +76,7 @@ class BanditPolicy(Policy):
         exploration: float,
         detector: PageHinkley | None = None,
     ) -> None:
-        self._layout = layout
+        self._layout, self._first_tier = layout, layout.first_tier
         # every sample leaves at the last exit
         self._thresholds = [[*row, -math.inf] for row in thresholds]
         self.bandit = Bandit(len(thresholds), exploration)
@@ -88,17 +89,21 @@ class BanditPolicy(Policy):
         """Tell the bandit what ``arm`` got for a sample with these largest probabilities, up to where it left."""
 
     def admit(self, embedding: NDArray[np.float32], state: State) -> int:
-        return self._layout.first_tier
+        return self._first_tier
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
-        return float(probabilities.max()) >= self._thresholds[self._arm][exit_index]
+        return largest(probabilities) >= self._thresholds[self._arm][exit_index]
+
+    def leaves(self, exit_index: int, logits: Floats, state: State) -> bool:
+        found = reaches(largest_of, logits, (), self._thresholds[self._arm][exit_index])
+        return super().leaves(exit_index, logits, state) if found is None else found
 
     def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
         reached: NDArray[np.bool_] = met[:, -1].max(axis=-1) >= self._thresholds[self._arm][exit_index]
         return reached
 
     def observe(self, outcome: Outcome) -> None:
-        self._learn([float(met.max()) for met in (*outcome.earlier, outcome.probabilities)])
+        self._learn([largest(met) for met in (*outcome.earlier, outcome.probabilities)])
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)

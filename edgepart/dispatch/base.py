@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.one_sample import softmax
+from edgepart.dispatch.trace import Floats, Trace
 
 #: what is promised, from the loosest to the strictest; each is at least as large as the one before
 Risk = Literal["drop", "losses", "disagreement"]
@@ -40,14 +41,15 @@ class State:
     earlier: Sequence[NDArray[np.float64]] = ()
 
 
-@dataclass(frozen=True)
+# not frozen, which would take five times as long for every sample
+@dataclass
 class Outcome:
     """What became of a sample, told to adaptive policies afterwards.
 
     Attributes:
         embedding: (D,)
         entry, exit: tier it entered at and exit it left at
-        probabilities: (C,) at that exit
+        probabilities: (C,) at that exit; may be empty for a policy that does not use them
         cost: in the unit of the cost model; nan where it is not known
         earlier: (M, C) probabilities at the exits that it passed before, in order
     """
@@ -67,11 +69,13 @@ class Policy(Protocol):
     :meth:`at_exit` and :meth:`observe` give sample by sample, in order, however the samples are batched. A sample
     that enters at tier t meets the exits of tiers t, t + 1, … in order (:func:`edgepart.dispatch.layout.walk`).
     :meth:`admit_batch` and :meth:`at_exit_batch` decide as :meth:`admit` and :meth:`at_exit` do; override them where
-    many samples at once are faster.
+    many samples at once are faster. So does :meth:`leaves`; override it where it can do without the softmax.
     """
 
     #: whether :meth:`admit` looks at the embedding, so that computing it has to be paid for
     uses_embedding: bool = False
+    #: whether :meth:`observe` looks at probabilities, so that those of an :class:`Outcome` have to be computed
+    uses_probabilities: bool = True
     #: whether a decision rests on the sample alone, not on those before it
     order_free: bool = True
     #: how many samples there had been at each alarm of its drift detector, in order; None where it has none
@@ -93,6 +97,10 @@ class Policy(Protocol):
         """(B, M, C) probabilities at the M exits that these samples have met, this one last → (B,) who leaves here."""
         leaves = [self.at_exit(exit_index, one[-1], replace(state, earlier=tuple(one[:-1]))) for one in met]
         return np.array(leaves, dtype=np.bool_)
+
+    def leaves(self, exit_index: int, logits: Floats, state: State) -> bool:
+        """:meth:`at_exit` from the (C,) logits of a sample, as a device that decides about one at a time has them."""
+        return self.at_exit(exit_index, softmax(logits), state)
 
     def observe(self, outcome: Outcome) -> None:
         """Learn from a sample that has left; nothing for policies that do not adapt."""

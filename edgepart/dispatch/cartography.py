@@ -9,13 +9,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart.dispatch.base import CostTable, Decisions, Outcome, Policy, Setting, Strategy
+from edgepart.dispatch.base import CostTable, Decisions, Outcome, Policy, Setting, State, Strategy
 from edgepart.dispatch.data_map import DataMap
 from edgepart.dispatch.drift import Drift, PageHinkley, detector
 from edgepart.dispatch.embedding_space import Scaling, require_embeddings
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.moving_centroids import BLOCK, MovingCentroids
-from edgepart.dispatch.pools import POOLS, Router, nearest, pools
+from edgepart.dispatch.one_sample import largest
+from edgepart.dispatch.options import require_nonnegative
+from edgepart.dispatch.pools import POOLS, Router, nearest, nearest_to, pools, squares_of
 from edgepart.dispatch.routed import RoutedPolicy
 from edgepart.dispatch.trace import Floats, Trace
 
@@ -77,6 +79,7 @@ class Cartography(Strategy):
         embedding: Scaling = "none",
         lambdas: tuple[float, ...] = (),
     ) -> None:
+        require_nonnegative(lambdas=lambdas)
         self.objective = objective
         self.grid = grid
         self.embedding = embedding
@@ -239,6 +242,11 @@ class CentroidPolicy(RoutedPolicy):
         super().__init__(layout)
         self._pool_tiers = np.array(tiers, dtype=np.int64)
         self._router = router
+        self._tier_of, self._squares = tiers, squares_of(router.centroids)
+
+    def admit(self, embedding: NDArray[np.float32], state: State) -> int:
+        point = self._router.space.point(embedding)
+        return self._tier_of[nearest_to(point, self._router.centroids, self._squares)]
 
     def tiers(self, embeddings: Floats) -> NDArray[np.int64]:
         result: NDArray[np.int64] = self._pool_tiers[self._router.pools(embeddings)]
@@ -266,7 +274,12 @@ class AdaptiveCentroidPolicy(CentroidPolicy):
         self.moving = MovingCentroids(router)
         self._usual, self._detector = usual, watch
         self.alarms = None if watch is None else watch.alarms
+        self.uses_probabilities = watch is not None
         self._pools_of = {tier: [pool for pool in self.moving.filled if tiers[pool] == tier] for tier in tiers}
+
+    def admit(self, embedding: NDArray[np.float32], state: State) -> int:
+        point = self._router.space.point(embedding)
+        return self._tier_of[nearest_to(point, self.moving.centroids, self.moving.squares)]
 
     def tiers(self, embeddings: Floats) -> NDArray[np.int64]:
         points = self._router.points(embeddings)
@@ -278,14 +291,14 @@ class AdaptiveCentroidPolicy(CentroidPolicy):
         own = self._pools_of.get(outcome.entry)
         if self._alarmed(outcome.probabilities, outcome.exit) or not own:
             return
-        point = self._router.points(outcome.embedding[None])[0]
+        point = self._router.space.point(outcome.embedding)
         self.moving.take_one(point, own[0] if len(own) == 1 else self.moving.nearest_of(point, own))
 
     def _alarmed(self, probabilities: NDArray[np.float64], exit_index: int) -> bool:
         """Whether the detector gives the alarm at this answer, upon which the centroids go back."""
         if self._detector is None:
             return False
-        if not self._detector.update(float(probabilities.max()) - self._usual[exit_index]):
+        if not self._detector.update(largest(probabilities) - self._usual[exit_index]):
             return False
         self.moving.reset()
         return True

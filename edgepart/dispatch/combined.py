@@ -15,8 +15,8 @@ from edgepart.dispatch.embedding_space import Scaling
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.learned_router import LearnedRouter, ModelName, Target
 from edgepart.dispatch.options import construct
-from edgepart.dispatch.threshold import Certainty, ThresholdStrategy, certainties
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.threshold import Certainty, ThresholdPolicy, ThresholdStrategy, certainties, leave
+from edgepart.dispatch.trace import Floats, Trace
 from edgepart.errors import DispatchError
 
 #: before the values of the router's setting and of the exits', in a setting of both
@@ -97,7 +97,10 @@ class Combined(Strategy):
 
     def policy(self, setting: Setting) -> Policy:
         router = self.router.policy(_part(setting, _ROUTER))
-        return CombinedPolicy(self._layout, router, self._at_one_exit, self._thresholds(setting))
+        cascade = ThresholdPolicy(
+            self._layout, self._at_one_exit, self._thresholds(setting), alone=True, rough=self.base.roughly
+        )
+        return CombinedPolicy(self._layout, router, cascade)
 
     def rehearse(self, setting: Setting, validation: Trace) -> Decisions:
         """What the setting decides about the validation samples, routed as the router rehearses.
@@ -163,43 +166,33 @@ class Combined(Strategy):
 
 
 class CombinedPolicy(Policy):
-    """Enter where the router says, leave at the first exit met whose certainty reaches its threshold; (K - 1,)."""
+    """Enter where the router says, leave at the first exit met where the cascade, which looks at one alone, would."""
 
     uses_embedding = True
 
-    def __init__(self, layout: Layout, router: Policy, certainty: Certainty, thresholds: NDArray[np.float64]) -> None:
+    def __init__(self, layout: Layout, router: Policy, cascade: ThresholdPolicy) -> None:
         self._layout = layout
         self._router = router
-        self._certainty = certainty
-        self._thresholds = thresholds
+        self._cascade = cascade
 
     def admit(self, embedding: NDArray[np.float32], state: State) -> int:
         return self._router.admit(embedding, state)
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
-        met = np.array([probabilities], dtype=np.float64)
-        return bool(self._certainty(met) >= self._thresholds[exit_index])
+        return self._cascade.at_exit(exit_index, probabilities, state)
+
+    def leaves(self, exit_index: int, logits: Floats, state: State) -> bool:
+        return self._cascade.leaves(exit_index, logits, state)
 
     def admit_batch(self, embeddings: NDArray[np.float32], state: State) -> NDArray[np.int64]:
         return self._router.admit_batch(embeddings, state)
 
     def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
-        reached: NDArray[np.bool_] = self._certainty(met) >= self._thresholds[exit_index]
-        return reached
+        return self._cascade.at_exit_batch(exit_index, met, state)
 
     def decide(self, trace: Trace) -> Decisions:
         entry = self._router.decide(trace).entry
-        return Decisions(entry, leave(self._layout, entry, certainties(self._certainty, trace), self._thresholds))
-
-
-def leave(
-    layout: Layout, entry: NDArray[np.int64], certainty: NDArray[np.float64], thresholds: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """(N,) the first exit from the tier of entry on whose certainty, (N, K - 1), reaches its threshold, or the last."""
-    leaves = np.ones((len(entry), layout.final + 1), dtype=np.bool_)
-    leaves[:, :-1] = (certainty >= thresholds) & (np.array(layout.exit_tier[:-1]) >= entry[:, None])
-    result: NDArray[np.int64] = leaves.argmax(axis=1)
-    return result
+        return Decisions(entry, self._cascade.leaving(entry, trace))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepart.dispatch.one_sample import Earlier, largest_of
 from edgepart.dispatch.threshold import ThresholdStrategy
+from edgepart.dispatch.trace import Floats
 
 
 class Confidence(ThresholdStrategy):
@@ -20,3 +22,6 @@ class Confidence(ThresholdStrategy):
     def certainty(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         result: NDArray[np.float64] = probabilities.max(axis=-1)
         return result
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        return largest_of(logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from edgepart.dispatch import options, risk
 from edgepart.dispatch.base import CostTable, Policy, Promise, Risk, Setting, Strategy
 from edgepart.dispatch.combined import undominated
+from edgepart.dispatch.fixed_tier import FixedTierPolicy
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.risk import Losses
-from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdPolicy, ThresholdStrategy
+from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdStrategy
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
 
@@ -30,12 +31,12 @@ class Candidates(NamedTuple):
 
     Attributes:
         losses: of the calibration samples, (n,), under each; anew with every call
-        samples: n
+        samples: the calibration samples
     """
 
     settings: Sequence[Setting]
     losses: Callable[[], Iterator[Losses]]
-    samples: int
+    samples: Trace
 
 
 class Controlled(Strategy):
@@ -45,8 +46,8 @@ class Controlled(Strategy):
     them the risk is at most ε: with probability 1 - δ over the calibration samples
     (``learn-then-test``; Angelopoulos et al. 2021) or in the mean over them (``conformal``; Angelopoulos et al. 2022).
     Candidates are tried from the safest on, in an order that does not depend on the samples. Where nothing can be
-    promised, every sample goes to the final exit, and a warning says why. Each ε has a δ of its own: all of them hold
-    at once with a probability of 1 - δ times their number at least.
+    promised, or only what costs more, every sample goes straight to the tier of the final exit, and a warning says why.
+    Each ε has a δ of its own: all of them hold at once with a probability of 1 - δ times their number at least.
 
     The calibration samples are the validation samples. Where the base learns from them (which is found out by
     fitting it on half of them), it learns on one half and is calibrated on the other. A base without a single
@@ -110,10 +111,15 @@ class Controlled(Strategy):
         made = self._by_threshold if isinstance(self.base, ThresholdStrategy) else self._by_risk
         candidates = made(validation, costs)
         chosen = {one: self._choose(candidates.losses(), one) for one in self.epsilon}
+        found = {one: None if index is None else candidates.settings[index] for one, index in chosen.items()}
+        # what answers like the full model keeps every promise, so it may be taken instead without another test
+        worth = {
+            one: self._is_worth_it(setting, candidates.samples, costs) for one, setting in found.items() if setting
+        }
         self._settings = [
-            self._setting(one, None if index is None else candidates.settings[index]) for one, index in chosen.items()
+            self._setting(one, setting if worth.get(one, False) else None) for one, setting in found.items()
         ]
-        self.warnings = [*self.base.warnings, *self._told(candidates.samples, chosen)]
+        self.warnings = [*self.base.warnings, *self._told(len(candidates.samples), found, worth)]
 
     def settings(self, grid: Sequence[float]) -> list[Setting]:
         """One setting per ε, with its threshold; the grid is not used."""
@@ -123,8 +129,7 @@ class Controlled(Strategy):
         given = tuple(pair for pair in setting.values if pair[0] not in _OWN)
         if given:
             return self.base.policy(Setting(setting.label, given))
-        nobody = np.full(self._layout.final, np.inf)
-        return ThresholdPolicy(self._layout, lambda met: met[..., -1, 0], nobody, alone=True)
+        return FixedTierPolicy(self._layout, self._layout.exit_tier[-1])
 
     def promise(self, setting: Setting) -> Promise:
         return Promise(self.risk, float(setting["epsilon"]), self.delta if self._tests else None)
@@ -142,7 +147,7 @@ class Controlled(Strategy):
         tried = {base.threshold(one): one for one in base.settings(self.candidates)}
         thresholds = sorted(tried, reverse=True)
         losses = partial(risk.cascade_losses, table, certainty, thresholds)
-        return Candidates([tried[one] for one in thresholds], losses, len(samples))
+        return Candidates([tried[one] for one in thresholds], losses, samples)
 
     def _by_risk(self, validation: Trace, costs: CostTable) -> Candidates:
         """From the setting with the least risk to the one with most, on samples that are not calibrated on."""
@@ -164,7 +169,7 @@ class Controlled(Strategy):
         ordered = [settings[index] for index in dict.fromkeys([*sorted(whole, key=cost.__getitem__)[:1], *front])]
         exits = [self.base.policy(one).decide(samples).exit for one in ordered]
         found, rows = risk.loss_table(samples, self.risk), np.arange(len(samples))
-        return Candidates(ordered, lambda: (found[rows, one] for one in exits), len(samples))
+        return Candidates(ordered, lambda: (found[rows, one] for one in exits), samples)
 
     def _samples(self, base: ThresholdStrategy, validation: Trace, costs: CostTable) -> Trace:
         """Fit the base; the samples to calibrate on, in random order, none of which it has learnt from."""
@@ -199,12 +204,24 @@ class Controlled(Strategy):
                     f"the calibration trace {self.calibration} has other {what.replace('_', ' ')} than the validation "
                     "trace: record it with this bundle"
                 )
+        size, expected = given.embeddings.shape[1], validation.embeddings.shape[1]
+        if size != expected:
+            raise DispatchError(
+                f"the calibration trace {self.calibration} has router embeddings of {size} numbers, the validation "
+                f"trace of {expected}: record it with this bundle"
+            )
         return given
 
     def _learnt(self, base: ThresholdStrategy, trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Certainties and thresholds of the base, the same after a fit on other samples if it learns nothing."""
         thresholds = [base.threshold(one) for one in base.settings(self.candidates)]
         return base.certainties(trace), np.array(thresholds)
+
+    def _is_worth_it(self, setting: Setting, samples: Trace, costs: CostTable) -> bool:
+        """Whether it costs the calibration samples no more than going straight to the final exit."""
+        decided = self.base.policy(setting).decide(samples)
+        straight = float(costs[self._layout.exit_tier[-1], -1])
+        return float(costs[decided.entry, decided.exit].mean()) <= straight * (1 + 1e-12)
 
     def _choose(self, losses: Iterator[Losses], epsilon: float) -> int | None:
         """The last candidate with that promise; None if there is none."""
@@ -228,23 +245,28 @@ class Controlled(Strategy):
             return Setting(f"ε={100 * epsilon:g} % all to the final exit", own)
         return Setting(f"ε={100 * epsilon:g} % {found.label}", (*own, *found.values))
 
-    def _told(self, samples: int, chosen: dict[float, int | None]) -> Iterator[str]:
-        """What was calibrated on, and which ε could not be promised and why."""
+    def _told(self, samples: int, found: Mapping[float, Setting | None], worth: Mapping[float, bool]) -> Iterator[str]:
+        """What was calibrated on, and at which ε all samples go to the final exit and why."""
         if not self.calibration:
             yield (
                 "its promises are for new data like the validation data, on which the epoch of the training was "
                 "chosen, too; for a strict one, give a trace of samples that had no part in anything as calibration"
             )
-        for epsilon in (one for one, index in chosen.items() if index is None):
-            needed = self.needed(epsilon)
-            sure = f" with a probability of {100 * (1 - self.delta):g} %" if self._tests else ""
-            yield (
-                f"at ε = {100 * epsilon:g} % every sample goes to the final exit: to promise that{sure} takes at least "
-                f"{needed:,} calibration samples, more where early answers are wrong, and there are {samples:,}"
-                if samples < needed
-                else f"at ε = {100 * epsilon:g} % every sample goes to the final exit: on {samples:,} calibration "
-                "samples even the safest setting tried is too often wrong to promise that"
-            )
+        sure = f" with a probability of {100 * (1 - self.delta):g} %" if self._tests else ""
+        for epsilon in (one for one in found if not worth.get(one, False)):
+            start = f"at ε = {100 * epsilon:g} % every sample goes to the final exit: "
+            if epsilon in worth:
+                yield f"{start}what could be promised would cost more than that"
+            elif samples < (needed := self.needed(epsilon)):
+                yield (
+                    f"{start}to promise that{sure} takes at least {needed:,} calibration samples, more where early "
+                    f"answers are wrong, and there are {samples:,}"
+                )
+            else:
+                yield (
+                    f"{start}on {samples:,} calibration samples even the safest setting tried is too often wrong to "
+                    "promise that"
+                )
 
     def needed(self, epsilon: float) -> int:
         """Calibration samples from which on ``epsilon`` can be promised at all, where none of them is lost."""

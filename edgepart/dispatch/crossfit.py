@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.dispatch.base import CostTable
+from edgepart.dispatch.one_sample import Earlier, Rough
 from edgepart.dispatch.threshold import Certainty, ThresholdStrategy, certainties
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.trace import Floats, Trace
 from edgepart.errors import DispatchError
 
 
@@ -31,7 +32,7 @@ class CrossFitted(ThresholdStrategy):
 
     @abstractmethod
     def learn(self, trace: Trace) -> Certainty:
-        """The certainty that fits a trace of at least one sample."""
+        """The certainty that fits a trace of at least one sample; it may have a ``roughly`` for one sample."""
 
     def fit(self, validation: Trace, costs: CostTable) -> None:
         """Learn the certainty.
@@ -44,6 +45,7 @@ class CrossFitted(ThresholdStrategy):
         super().fit(validation, costs)
         self._learnt_from, self._left_out = validation, None
         self._model = self.learn(validation)
+        self._rough: Rough = getattr(self._model, "roughly", super().roughly)
         self.warnings = ()
         if min(self.folds, len(validation)) < 2:
             self.warnings = (
@@ -53,6 +55,9 @@ class CrossFitted(ThresholdStrategy):
 
     def certainty_so_far(self, met: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._model(met)
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        return self._rough(logits, earlier)
 
     def rehearsed(self, validation: Trace) -> NDArray[np.float64]:
         """(N, K - 1) certainty at every exit but the last, of models that have not learnt from the sample.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -74,6 +75,18 @@ class EmbeddingSpace:
         for column, direction in zip(scaled.T, self.directions, strict=True):
             result += column[:, None] * direction
         return result
+
+    def point(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(D,) → (R,): :meth:`points` of a single embedding."""
+        point = embedding.astype(np.float64)
+        # its square tells of a NaN sooner than a look at each number
+        if self.directions is not None or embedding.dtype != np.float32 or not isfinite(point.dot(point)):
+            found: NDArray[np.float64] = self.points(embedding[None])[0]
+            return found
+        if not self._as_recorded:
+            point -= self.shift
+            point /= self.scale
+        return point
 
     @cached_property
     def _as_recorded(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from edgepart.dispatch.crossfit import CrossFitted
-from edgepart.dispatch.threshold import Certainty
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.one_sample import CLOSE, LEAST, UNKNOWN, Earlier, powers_of
+from edgepart.dispatch.trace import Floats, Trace
 from edgepart.errors import DispatchError
 
 
@@ -49,25 +51,47 @@ class Ensemble(CrossFitted):
             raise DispatchError(f"floor is {floor:g}, expected a number between 0 and 1")
         self.of, self.floor = of, floor
 
-    def learn(self, trace: Trace) -> Certainty:
-        logs = self._logs(trace.probabilities[:, :-1].astype(np.float64))
+    def learn(self, trace: Trace) -> Running:
+        logs = _logs(trace.probabilities[:, :-1].astype(np.float64), self.floor)
         weighed = [
             Weighed.of(logs[:, : index + 1], trace.labels, self.regularisation) for index in range(logs.shape[1])
         ]
+        return Running(weighed, self.of, self.floor)
 
-        def certainty(met: NDArray[np.float64]) -> NDArray[np.float64]:
-            probabilities = weighed[met.shape[-2] - 1].probabilities(self._logs(met))
-            if self.of == "largest":
-                largest: NDArray[np.float64] = probabilities.max(axis=-1)
-                return largest
-            answer = met[..., -1, :].argmax(axis=-1)
-            return np.take_along_axis(probabilities, answer[..., None], axis=-1)[..., 0]
 
-        return certainty
+def _logs(probabilities: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = np.log(np.maximum(probabilities, floor))
+    return result
 
-    def _logs(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = np.log(np.maximum(probabilities, self.floor))
-        return result
+
+class Running:
+    """The certainty of all exits so far together; ``weighed``: of the first exit, of the first two, and so on."""
+
+    def __init__(self, weighed: Sequence[Weighed], of: Literal["largest", "answer"], floor: float) -> None:
+        self._weighed, self._of, self._floor = weighed, of, floor
+        self._plain = [(one.weights.tolist(), one.log_factors.tolist()) for one in weighed]
+
+    def __call__(self, met: NDArray[np.float64]) -> NDArray[np.float64]:
+        probabilities = self._weighed[met.shape[-2] - 1].probabilities(_logs(met, self._floor))
+        if self._of == "largest":
+            largest: NDArray[np.float64] = probabilities.max(axis=-1)
+            return largest
+        answer = met[..., -1, :].argmax(axis=-1)
+        return np.take_along_axis(probabilities, answer[..., None], axis=-1)[..., 0]
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        """The same in plain numbers."""
+        if self._of != "largest" or self._floor < LEAST:
+            return UNKNOWN
+        (*weights, weight), scores = self._plain[len(earlier)]
+        beyond, _, total = powers_of(logits)
+        log_total, least = math.log(total), math.log(self._floor)
+        scores = [score + weight * max(one - log_total, least) for score, one in zip(scores, beyond, strict=True)]
+        for weight_before, met in zip(weights, earlier, strict=True):
+            before = _logs(met, self._floor).tolist()
+            scores = [score + weight_before * one for score, one in zip(scores, before, strict=True)]
+        most = max(scores)
+        return 1 / sum([math.exp(score - most) for score in scores]), CLOSE * (1 + weight)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import mul
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from edgepart.dispatch.base import Setting
+from edgepart.dispatch.one_sample import CLOSE, Earlier, powers_of
 from edgepart.dispatch.threshold import ThresholdStrategy
+from edgepart.dispatch.trace import Floats
 
 
 class Entropy(ThresholdStrategy):
@@ -40,3 +43,8 @@ class Entropy(ThresholdStrategy):
     def certainty(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         result: NDArray[np.float64] = -entr(probabilities).sum(axis=-1)
         return result
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        """Σ p·log p = Σ p·b - log Σ exp(b), of logits that exceed the largest by b (0 or less)."""
+        beyond, powers, total = powers_of(logits)
+        return sum(map(mul, powers, beyond)) / total - math.log(total), 10 * CLOSE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart.dispatch.base import CostTable, Setting, Strategy
+from edgepart.dispatch.base import CostTable, Setting, State, Strategy
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.routed import RoutedPolicy
 from edgepart.dispatch.trace import Floats, Trace
@@ -41,6 +41,9 @@ class FixedTierPolicy(RoutedPolicy):
     def __init__(self, layout: Layout, tier: int) -> None:
         super().__init__(layout)
         self._tier = layout.answered_by(tier)
+
+    def admit(self, embedding: NDArray[np.float32], state: State) -> int:
+        return self._tier
 
     def tiers(self, embeddings: Floats) -> NDArray[np.int64]:
         return np.full(len(embeddings), self._tier, dtype=np.int64)

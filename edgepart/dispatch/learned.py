@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import mul
 from typing import Literal
 
 import numpy as np
@@ -11,11 +15,13 @@ from scipy.optimize import minimize
 from scipy.special import entr, expit
 
 from edgepart.dispatch.crossfit import CrossFitted
-from edgepart.dispatch.threshold import Certainty
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.one_sample import Earlier, softmax
+from edgepart.dispatch.trace import Floats, Trace
 
 #: the log-odds of a probability end here: beyond, float32 cannot tell it from 1
 _EDGE = 1e-7
+#: no feature is larger, and more than they and their sums are apart that are found another way, for each of that
+_LARGEST, _ROUNDING = 17.0, 1e-13
 
 
 class Learned(CrossFitted):
@@ -48,7 +54,7 @@ class Learned(CrossFitted):
         super().__init__(regularisation, folds, seed)
         self.model = model
 
-    def learn(self, trace: Trace) -> Certainty:
+    def learn(self, trace: Trace) -> Chances:
         probabilities = trace.probabilities[:, :-1].astype(np.float64)
         right = trace.correct[:, :-1]
         if self.model == "shared" and right.shape[1]:
@@ -59,7 +65,35 @@ class Learned(CrossFitted):
                 Logistic.of(_features(probabilities[:, index]), right[:, index], self.regularisation)
                 for index in range(right.shape[1])
             ]
-        return lambda met: models[met.shape[-2] - 1].probability(_features(met[..., -1, :]))
+        return Chances(models)
+
+
+@dataclass(frozen=True)
+class Chances:
+    """The chance that an exit's answer is right, by the model of each exit but the last."""
+
+    models: Sequence[Logistic]
+
+    def __call__(self, met: NDArray[np.float64]) -> NDArray[np.float64]:
+        chances: NDArray[np.float64] = self.models[met.shape[-2] - 1].probability(_features(met[..., -1, :]))
+        return chances
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        """The same in plain numbers, from the very probabilities: the log-odds of a sure answer tell all of them."""
+        model = self.models[len(earlier)]
+        score = model.intercept + sum(map(mul, model.weights, _plain_features(softmax(logits).tolist())))
+        return (1 / (1 + math.exp(-score)) if score > -700 else 0.0), model.rounding
+
+
+def _plain_features(probabilities: list[float]) -> tuple[float, ...]:
+    """:func:`_features` of one sample."""
+    classes = len(probabilities)
+    if classes == 1:
+        return (probabilities[0],)
+    second, first = sorted(probabilities)[-2:]
+    best = min(max(first, _EDGE), 1 - _EDGE)
+    entropy = -sum([one * math.log(one) for one in probabilities if one > 0]) / math.log(classes)
+    return first, first - second, math.log(best) - math.log1p(-best), entropy
 
 
 def _features(probabilities: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -116,6 +150,11 @@ class Logistic:
         found = minimize(loss, start, jac=slope, hess=bend, method="trust-exact", options={"gtol": 1e-6}).x
         weights = found[1:] / scale
         return cls(float(found[0] - weights @ mean), tuple(float(weight) for weight in weights))
+
+    @cached_property
+    def rounding(self) -> float:
+        """How far two ways to the same probability lie apart at most."""
+        return _ROUNDING * (1 + abs(self.intercept) + _LARGEST * sum(map(abs, self.weights)))
 
     def probability(self, features: tuple[NDArray[np.float64], ...]) -> NDArray[np.float64]:
         """F features of (…) → (…) probability of being right."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.dispatch import predictors
-from edgepart.dispatch.base import CostTable, Decisions, Policy, Setting, Strategy
+from edgepart.dispatch.base import CostTable, Decisions, Policy, Setting, State, Strategy
 from edgepart.dispatch.embedding_space import EmbeddingSpace, Scaling, require_embeddings
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.predictors import Events, Learner
@@ -155,14 +155,16 @@ class EmbeddingPredictor:
     def probabilities(self, embeddings: Floats) -> NDArray[np.float64]:
         """(n, D) → (n, P), the same for a sample alone and among others."""
         single = np.ascontiguousarray(embeddings, dtype=np.float32)
-        if len(single) == 1:
-            return self._ask(single)
         digest = blake2b(single.data if single.size else b"").digest()
         kept, result = self._kept
         if digest != kept or len(result) != len(single):
             result = self._ask(single)
             self._kept = digest, result
         return result
+
+    def of_one(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(D,) → (P,)"""
+        return self._predictor.of_one(self._space.point(embedding) if self._space else embedding.astype(np.float64))
 
     def _ask(self, embeddings: Floats) -> NDArray[np.float64]:
         points = self._space.points(embeddings) if self._space else embeddings.astype(np.float64)
@@ -176,9 +178,17 @@ class LearnedRouterPolicy(RoutedPolicy):
 
     def __init__(self, layout: Layout, tiers: tuple[int, ...], predictor: EmbeddingPredictor, threshold: float) -> None:
         super().__init__(layout)
-        self._choices = np.array([*tiers, layout.exit_tier[-1]], dtype=np.int64)
+        self._in_turn = (*tiers, layout.exit_tier[-1])
+        self._choices = np.array(self._in_turn, dtype=np.int64)
         self._predictor = predictor
         self._threshold = threshold
+
+    def admit(self, embedding: NDArray[np.float32], state: State) -> int:
+        chances = self._predictor.of_one(embedding).tolist()
+        for tier, chance in zip(self._in_turn, chances, strict=False):
+            if chance >= self._threshold:
+                return tier
+        return self._in_turn[-1]
 
     def tiers(self, embeddings: Floats) -> NDArray[np.int64]:
         return self.chosen(self._predictor.probabilities(embeddings))

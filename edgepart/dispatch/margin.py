@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.dispatch.base import CostTable
+from edgepart.dispatch.one_sample import CLOSE, UNKNOWN, Earlier, powers_of
 from edgepart.dispatch.threshold import ThresholdStrategy
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.trace import Floats, Trace
 from edgepart.errors import DispatchError
 
 
@@ -60,3 +61,11 @@ class Margin(ThresholdStrategy):
         ranked = np.partition(probabilities, -2, axis=-1)
         result: NDArray[np.float64] = ranked[..., -1] - ranked[..., -2]
         return result
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        """Where the threshold does not fall."""
+        if self.decay:
+            return UNKNOWN
+        _, powers, total = powers_of(logits)
+        powers.sort()
+        return (powers[-1] - (powers[-2] if len(powers) > 1 else 0.0)) / total, 2 * CLOSE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepart.dispatch.pools import Router, nearest
+from edgepart.dispatch.pools import Router, nearest, squares_of
 
 #: points that are decided together; more no longer fit into the cache
 BLOCK = 64
@@ -31,9 +31,17 @@ class MovingCentroids:
     def reset(self) -> None:
         """Back to where they were on validation."""
         self.centroids = self._start.centroids.copy()
+        self._squares: list[float] | None = None
         self.sizes = self._start.sizes.astype(np.float64)
         self._sums = self.centroids * self.sizes[:, None]
         self.filled: list[int] = np.flatnonzero(self._start.sizes).tolist()
+
+    @property
+    def squares(self) -> Sequence[float]:
+        """Of the centroids' lengths."""
+        if self._squares is None:
+            self._squares = squares_of(self.centroids)
+        return self._squares
 
     def nearest_of(self, point: NDArray[np.float64], among: Sequence[int]) -> int:
         """The nearest to a point (R,) of some of the pools."""
@@ -44,7 +52,9 @@ class MovingCentroids:
         total = self._sums[pool]
         np.add(total, point, out=total)
         self.sizes[pool] += 1
-        np.divide(total, self.sizes[pool], out=self.centroids[pool])
+        centroid = np.divide(total, self.sizes[pool], out=self.centroids[pool])
+        if self._squares is not None:
+            self._squares[pool] = float(centroid.dot(centroid))
 
     def take(self, points: NDArray[np.float64], pool: NDArray[np.int64]) -> None:
         """Move by n points (n, R), each of which belongs to a pool (n,)."""
@@ -55,6 +65,7 @@ class MovingCentroids:
         self.sizes += taken
         moved = taken > 0
         self.centroids[moved] = self._sums[moved] / self.sizes[moved, None]
+        self._squares = None
 
     def in_turn(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
         """(n,) the pool nearest to each of a few points (n, R), if every one is taken in before the next is asked.

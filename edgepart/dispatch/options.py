@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -25,6 +26,18 @@ def strategy(text: str) -> Strategy:
     if text != made.name:
         made.name = text
     return made
+
+
+def require_nonnegative(**given: float | Iterable[float]) -> None:
+    """Check options of a strategy that weigh or scale something.
+
+    Raises:
+        DispatchError: one of them, or of a list of them, is below 0; names the option.
+    """
+    for name, value in given.items():
+        wrong = [one for one in (value if isinstance(value, Iterable) else (value,)) if one < 0]
+        if wrong:
+            raise DispatchError(f"{name} is {wrong[0]:g}, expected a number from 0")
 
 
 def construct(family: str, text: str, given: Mapping[str, Any] | None = None) -> Any:
@@ -53,7 +66,7 @@ def construct(family: str, text: str, given: Mapping[str, Any] | None = None) ->
         options[key.strip()] = setting.strip()
     for key in options:
         if key not in known:
-            raise UnknownName(f"option of the {family} '{name}'", key, known)
+            raise UnknownName(f"option of the {family} '{name}':", key, known)
     return plugin(**{known[key].parameter: _convert(text, key, x, known[key].kind) for key, x in options.items()})
 
 
@@ -88,6 +101,11 @@ def _convert(text: str, key: str, value: Any, wanted: Any) -> Any:
     if get_origin(wanted) is tuple:
         return tuple(_convert(text, key, piece.strip(), get_args(wanted)[0]) for piece in value.split("/"))
     try:
-        return {"true": True, "false": False}[value.lower()] if wanted is bool else wanted(value)
+        found = {"true": True, "false": False}[value.lower()] if wanted is bool else wanted(value)
     except (KeyError, ValueError):
         raise DispatchError(f"'{text}': {key} is '{value}', expected {_TYPES.get(wanted, wanted.__name__)}") from None
+    if isinstance(found, float) and not math.isfinite(found):
+        raise DispatchError(f"'{text}': {key} is '{value}', expected a finite number")
+    if key == "seed" and found < 0:  # as of every random generator
+        raise DispatchError(f"'{text}': {key} is '{value}', expected a whole number from 0 on")
+    return found

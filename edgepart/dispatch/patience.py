@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.dispatch.base import CostTable, Setting
+from edgepart.dispatch.one_sample import CLOSE, UNKNOWN, Earlier
 from edgepart.dispatch.threshold import ThresholdStrategy
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.trace import Floats, Trace
 
 
 class Patience(ThresholdStrategy):
@@ -42,3 +44,16 @@ class Patience(ThresholdStrategy):
         backwards = (answers == answers[..., -1:])[..., ::-1]
         result: NDArray[np.float64] = np.logical_and.accumulate(backwards, axis=-1).sum(axis=-1).astype(np.float64)
         return result
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        """The same, unless another class is so close behind that its probability may be equal."""
+        values = logits.tolist()
+        *_, second, best = (-math.inf, *sorted(values))
+        if not best - second > CLOSE:
+            return UNKNOWN
+        answer, run = values.index(best), 1
+        for met in reversed(earlier):
+            if met.argmax() != answer:
+                break
+            run += 1
+        return float(run), 0.5

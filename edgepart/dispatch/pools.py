@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from edgepart.dispatch.trace import Floats
 POOLS = ("easy", "medium", "hard")
 
 _CHUNK = 1024
+#: more than two ways to the difference of two squared distances are apart, for each dimension
+_ROUNDING = 4e-15
 
 
 def pools(data_map: DataMap, alpha: float, beta: float) -> NDArray[np.int64]:
@@ -36,6 +40,34 @@ def nearest(points: NDArray[np.float64], centroids: NDArray[np.float64]) -> NDAr
     # fmin takes the number where the other is none
     closest: NDArray[np.int64] = np.fmin(np.add.reduce(apart, axis=-1), np.inf).argmin(axis=1)
     return closest
+
+
+def nearest_to(point: NDArray[np.float64], centroids: NDArray[np.float64], squares: Sequence[float]) -> int:
+    """:func:`nearest` of a single finite point, (D,), by one product: |c|² - 2 c·x is least where |c - x|² is.
+
+    Where two centroids are so equally near that rounding may count, :func:`nearest` itself decides.
+
+    Args:
+        squares: of the centroids' lengths (:func:`squares_of`)
+    """
+    closest, least, second, longest = 0, inf, inf, 0.0
+    for index, (square, product) in enumerate(zip(squares, centroids.dot(point).tolist(), strict=True)):
+        distance = square - 2 * product
+        # false for a NaN, as all below
+        if distance < least:
+            closest, least, second = index, distance, least
+        elif distance < second:
+            second = distance
+        if square > longest:
+            longest = square
+    if second - least > _ROUNDING * len(point) * (longest + float(point.dot(point))):
+        return closest
+    return int(nearest(point[None], centroids)[0])
+
+
+def squares_of(centroids: NDArray[np.float64]) -> list[float]:
+    """|c|² of each of (n, D) centroids."""
+    return [float(centroid.dot(centroid)) for centroid in centroids]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ class Predictor(Protocol):
         """(n, R) points → (n, P) probabilities."""
         ...
 
+    def of_one(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(R,) → (P,): the same of a single point."""
+        found: NDArray[np.float64] = self.probabilities(point[None])[0]
+        return found
+
 
 #: (N, R) points and what happened there, (N, P) → a predictor; N may be 0
 Learner = Callable[[Points, Events], Predictor]
@@ -79,7 +84,7 @@ def neighbours(count: int) -> Learner:
     return lambda points, events: _Neighbours(points, events, count)
 
 
-class _Logistic:
+class _Logistic(Predictor):
     """Of each event a weight for every dimension and a bias; one that happened always or never gets its rate."""
 
     def __init__(self, points: Points, events: Events, strength: float) -> None:
@@ -111,13 +116,19 @@ class _Logistic:
         for start in range(0, len(points), _CHUNK):
             weighed = points[start : start + _CHUNK, None, :] * self._weights
             np.add(np.add.reduce(weighed, axis=-1), self._biases, out=scores[start : start + _CHUNK])
+        return self._chances(scores)
+
+    def of_one(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._chances(np.add.reduce(point * self._weights, axis=-1) + self._biases)
+
+    def _chances(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         result: NDArray[np.float64] = expit(scores)
         for index, rate in self._rates.items():
-            result[:, index] = rate
+            result[..., index] = rate
         return result
 
 
-class _Separate:
+class _Separate(Predictor):
     """A model of its own for each event; one that happened always or never gets its rate, after Laplace."""
 
     def __init__(self, points: Points, events: Events, learn: _LearnOne) -> None:
@@ -130,7 +141,7 @@ class _Separate:
         return np.stack(columns, axis=1) if columns else np.empty((len(points), 0))
 
 
-class _Neighbours:
+class _Neighbours(Predictor):
     def __init__(self, points: Points, events: Events, count: int) -> None:
         from sklearn.neighbors import KDTree
 

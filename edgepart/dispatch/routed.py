@@ -17,6 +17,7 @@ class RoutedPolicy(Policy):
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._closes = tuple(layout.closes_tier(index) for index in range(layout.final + 1))
 
     @abstractmethod
     def tiers(self, embeddings: Floats) -> NDArray[np.int64]:
@@ -27,13 +28,16 @@ class RoutedPolicy(Policy):
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
         # A sample meets the exits of the tier it entered at first, so the first tier's last exit is its own.
-        return self._layout.closes_tier(exit_index)
+        return self._closes[exit_index]
+
+    def leaves(self, exit_index: int, logits: Floats, state: State) -> bool:
+        return self._closes[exit_index]
 
     def admit_batch(self, embeddings: NDArray[np.float32], state: State) -> NDArray[np.int64]:
         return self.tiers(embeddings)
 
     def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
-        return np.full(len(met), self._layout.closes_tier(exit_index))
+        return np.full(len(met), self._closes[exit_index])
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)

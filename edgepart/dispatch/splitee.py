@@ -11,6 +11,7 @@ from edgepart.dispatch.bandit import BanditPolicy
 from edgepart.dispatch.base import CostTable, Setting, Strategy
 from edgepart.dispatch.drift import Drift, PageHinkley, detector
 from edgepart.dispatch.layout import Layout
+from edgepart.dispatch.options import require_nonnegative
 from edgepart.dispatch.trace import Trace
 
 #: μ where none is given: how much confidence the way through all exits is worth (1.2 in the paper)
@@ -46,6 +47,7 @@ class SplitEE(Strategy):
         drift_tolerance: float = 0.05,
         drift_run_length: float = 100_000,
     ) -> None:
+        require_nonnegative(mus=mus, c=c)
         self.mus = mus
         self.arms = arms
         self.c = c

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edgepart.dispatch.base import CostTable, Decisions, Policy, Setting, State, Strategy
 from edgepart.dispatch.layout import Layout
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.one_sample import UNKNOWN, Earlier, Rough, reaches
+from edgepart.dispatch.trace import Floats, Trace
 from edgepart.errors import DispatchError
 
 #: (…, M, C) probabilities at the first M exits → (…) certainty at the last of them, higher where it is surer
@@ -32,6 +33,13 @@ class ThresholdStrategy(Strategy):
     :func:`edgepart.evaluation.replay.sweep` evaluates all common thresholds in one pass over the trace.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Leave behind an inherited :meth:`roughly` that belongs to another certainty."""
+        super().__init_subclass__()
+        own = vars(cls)
+        if "roughly" not in own and ("certainty" in own or "certainty_so_far" in own):
+            cls.roughly = ThresholdStrategy.roughly  # type: ignore[method-assign]
+
     @property
     def alone(self) -> bool:
         """Whether the certainty at an exit rests on what that exit says alone, whatever other exits there are."""
@@ -44,6 +52,15 @@ class ThresholdStrategy(Strategy):
     def certainty_so_far(self, met: NDArray[np.float64]) -> NDArray[np.float64]:
         """(…, M, C) probabilities at the first M exits → (…) certainty at the last of them; rows alike, as above."""
         return self.certainty(met[..., -1, :])
+
+    def roughly(self, logits: Floats, earlier: Earlier) -> tuple[float, float]:
+        """The certainty of one sample in plain numbers, and how far it is off at most; override it for speed.
+
+        Args:
+            logits: (C,) at the exit
+            earlier: (M - 1, C) probabilities at the exits met before
+        """
+        return UNKNOWN
 
     def threshold(self, setting: Setting) -> float:
         """The certainty from which on a sample leaves, of a setting from :meth:`settings`."""
@@ -85,7 +102,7 @@ class ThresholdStrategy(Strategy):
         self._exits = validation.exits[:-1]
 
     def policy(self, setting: Setting) -> ThresholdPolicy:
-        return ThresholdPolicy(self._layout, self.certainty_so_far, self.thresholds(setting), self.alone)
+        return ThresholdPolicy(self._layout, self.certainty_so_far, self.thresholds(setting), self.alone, self.roughly)
 
     def certainties(self, trace: Trace) -> NDArray[np.float64]:
         """(N, K - 1) certainty at every exit but the last."""
@@ -103,19 +120,26 @@ class ThresholdStrategy(Strategy):
 class ThresholdPolicy(Policy):
     """Leave at the first exit whose certainty reaches its threshold; ``thresholds``: (K - 1,).
 
-    ``alone`` where the certainty needs no exits but the one that is asked.
+    ``alone`` where the certainty needs no exits but the one that is asked; ``rough``: that of one sample.
     """
 
     def __init__(
-        self, layout: Layout, certainty: Certainty, thresholds: NDArray[np.float64], alone: bool = False
+        self,
+        layout: Layout,
+        certainty: Certainty,
+        thresholds: NDArray[np.float64],
+        alone: bool = False,
+        rough: Rough = lambda logits, earlier: UNKNOWN,
     ) -> None:
         self._layout = layout
         self._certainty = certainty
-        self._thresholds = thresholds
+        self._thresholds, self._limits = thresholds, tuple(thresholds.tolist())
         self._alone = alone
+        self._rough = rough
+        self._first_tier = layout.first_tier
 
     def admit(self, embedding: NDArray[np.float32], state: State) -> int:
-        return self._layout.first_tier
+        return self._first_tier
 
     def at_exit(self, exit_index: int, probabilities: NDArray[np.float64], state: State) -> bool:
         # float64 on both sides: in float32 a probability of .9 would not be ≥ .9
@@ -123,10 +147,14 @@ class ThresholdPolicy(Policy):
             met = np.asarray(probabilities, dtype=np.float64)[None]
         else:
             met = np.array([*state.earlier, probabilities], dtype=np.float64)
-        return bool(self._certainty(met) >= self._thresholds[exit_index])
+        return bool(self._certainty(met) >= self._limits[exit_index])
+
+    def leaves(self, exit_index: int, logits: Floats, state: State) -> bool:
+        found = reaches(self._rough, logits, state.earlier, self._limits[exit_index])
+        return super().leaves(exit_index, logits, state) if found is None else found
 
     def admit_batch(self, embeddings: NDArray[np.float32], state: State) -> NDArray[np.int64]:
-        return np.full(len(embeddings), self._layout.first_tier, dtype=np.int64)
+        return np.full(len(embeddings), self._first_tier, dtype=np.int64)
 
     def at_exit_batch(self, exit_index: int, met: NDArray[np.float64], state: State) -> NDArray[np.bool_]:
         reached: NDArray[np.bool_] = self._certainty(met) >= self._thresholds[exit_index]
@@ -136,11 +164,25 @@ class ThresholdPolicy(Policy):
         self._layout.require(trace)
         return _leave_first(self._layout, certainties(self._certainty, trace) >= self._thresholds)
 
+    def leaving(self, entry: NDArray[np.int64], trace: Trace) -> NDArray[np.int64]:
+        """(N,) the exits at which samples leave that enter at these tiers, (N,)."""
+        return leave(self._layout, entry, certainties(self._certainty, trace), self._thresholds)
+
 
 def _leave_first(layout: Layout, reached: NDArray[np.bool_]) -> Decisions:
     """(N, K - 1) whether the threshold is reached → the first exit where it is, or the last."""
     leaves = np.pad(reached, ((0, 0), (0, 1)), constant_values=True)
     return Decisions(np.full(len(leaves), layout.first_tier, dtype=np.int64), leaves.argmax(axis=1))
+
+
+def leave(
+    layout: Layout, entry: NDArray[np.int64], certainty: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """(N,) the first exit from the tier of entry on whose certainty, (N, K - 1), reaches its threshold, or the last."""
+    leaves = np.ones((len(entry), layout.final + 1), dtype=np.bool_)
+    leaves[:, :-1] = (certainty >= thresholds) & (np.array(layout.exit_tier[:-1]) >= entry[:, None])
+    result: NDArray[np.int64] = leaves.argmax(axis=1)
+    return result
 
 
 def certainties(certainty: Certainty, trace: Trace) -> NDArray[np.float64]:

@@ -71,6 +71,11 @@ class Trace:
         for name, (given, wanted) in expected.items():
             if given != wanted:
                 raise ValueError(f"{name} has shape {given}, expected {wanted} for logits {self.logits.shape}")
+        unknown = set(self.exit_tiers) - set(self.tiers)
+        if unknown:
+            raise ValueError(f"an exit is on {min(unknown)}, expected one of the tiers {', '.join(self.tiers)}")
+        if samples and not (self.labels.dtype.kind in "iu" and 0 <= self.labels.min() <= self.labels.max() < classes):
+            raise ValueError(f"a label is no class, expected whole numbers from 0 to {classes - 1}")
         if not np.isfinite(self.logits).all():
             sample, exit_number, _ = (int(index) for index in np.argwhere(~np.isfinite(self.logits))[0])
             raise not_finite(self.exits[exit_number], sample)
@@ -156,6 +161,8 @@ class Trace:
         """
         from safetensors import SafetensorError, safe_open
 
+        if Path(path).is_dir():
+            raise FileError(f"{path} is a folder, expected a trace: give the trace.safetensors that lies in a report")
         try:
             with safe_open(path, framework="numpy") as stored:
                 header = stored.metadata() or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.dispatch import options
-from edgepart.dispatch.base import CostTable, Decisions, Setting, State, Strategy
-from edgepart.dispatch.combined import leave
+from edgepart.dispatch.base import CostTable, Decisions, Setting, Strategy
 from edgepart.dispatch.layout import Layout
-from edgepart.dispatch.threshold import DEFAULT_STRATEGY, Certainty, ThresholdPolicy, ThresholdStrategy, certainties
+from edgepart.dispatch.one_sample import Rough
+from edgepart.dispatch.threshold import DEFAULT_STRATEGY, Certainty, ThresholdPolicy, ThresholdStrategy
 from edgepart.dispatch.trace import Trace
 from edgepart.dispatch.tuning import Reaches, chooser, left_at
 from edgepart.errors import DispatchError
@@ -109,8 +110,10 @@ class Tuned(Strategy):
         return list(self._settled[values])
 
     def policy(self, setting: Setting) -> TunedPolicy:
-        thresholds = self.thresholds(setting)
-        return TunedPolicy(self._layout, self.base.certainty_so_far, thresholds, self.base.alone, self.entry(setting))
+        base, thresholds = self.base, self.thresholds(setting)
+        return TunedPolicy(
+            self._layout, base.certainty_so_far, thresholds, base.alone, base.roughly, self.entry(setting)
+        )
 
     def rehearse(self, setting: Setting, validation: Trace) -> Decisions:
         """What the setting decides about the validation samples, each by what was chosen without it.
@@ -185,11 +188,12 @@ class Tuned(Strategy):
     def _setting(self, price: float | None, cascade: Cascade, levels: Sequence[Level]) -> Setting:
         tier = self._layout.tiers[cascade.tier]
         values = [levels[number].value for number in cascade.levels]
-        told = [
-            f"{name} {'all' if number == 0 else f'{value:g}'}"
+        asked = [
+            (name, "all" if number == 0 else f"{value:g}")
             for name, value, number in zip(self._exits, values, cascade.levels, strict=True)
             if number < len(levels) - 1
         ]
+        told = [_spoken([name for name, _ in run], at) for at, run in itertools.groupby(asked, key=lambda one: one[1])]
         at = self.base.each(dict(zip(self._exits, values, strict=True)))
         own: list[tuple[str, float | int | str]] = [("enter", tier)]
         if price is not None:
@@ -198,22 +202,27 @@ class Tuned(Strategy):
         return Setting(f"{title}: {', '.join([f'enter {tier}', *told])}", (*own, *at.values))
 
 
+def _spoken(exits: Sequence[str], at: str) -> str:
+    """Neighbouring exits with one threshold: each by itself or, where there are many, the first and the last."""
+    return f"{exits[0]} to {exits[-1]} {at}" if len(exits) > 2 else ", ".join(f"{name} {at}" for name in exits)
+
+
 class TunedPolicy(ThresholdPolicy):
     """Enter at one tier, and leave at the first exit met whose certainty reaches its threshold; (K - 1,)."""
 
     def __init__(
-        self, layout: Layout, certainty: Certainty, thresholds: NDArray[np.float64], alone: bool, tier: int
+        self,
+        layout: Layout,
+        certainty: Certainty,
+        thresholds: NDArray[np.float64],
+        alone: bool,
+        rough: Rough,
+        tier: int,
     ) -> None:
-        super().__init__(layout, certainty, thresholds, alone)
-        self._tier = tier
-
-    def admit(self, embedding: NDArray[np.float32], state: State) -> int:
-        return self._tier
-
-    def admit_batch(self, embeddings: NDArray[np.float32], state: State) -> NDArray[np.int64]:
-        return np.full(len(embeddings), self._tier, dtype=np.int64)
+        super().__init__(layout, certainty, thresholds, alone, rough)
+        self._first_tier = tier
 
     def decide(self, trace: Trace) -> Decisions:
         self._layout.require(trace)
-        entry = np.full(len(trace), self._tier, dtype=np.int64)
-        return Decisions(entry, leave(self._layout, entry, certainties(self._certainty, trace), self._thresholds))
+        entry = np.full(len(trace), self._first_tier, dtype=np.int64)
+        return Decisions(entry, self.leaving(entry, trace))

@@ -192,7 +192,7 @@ def _assert_possible(trace: Trace, decisions: Decisions) -> None:
 
 
 def _assert_same_in_batches(together: Policy, single: Policy, trace: Trace, label: str) -> None:
-    """Compare admit_batch() with admit() and at_exit_batch() with at_exit(), for samples that enter where these say."""
+    """Compare admit_batch() with admit(); at_exit_batch() and leaves() with at_exit(), for samples that enter so."""
     layout, probabilities = Layout.of(trace), trace.probabilities.astype(np.float64)
     embeddings = trace.embeddings.astype(np.float32)
     entry = together.admit_batch(embeddings, State())
@@ -202,7 +202,12 @@ def _assert_same_in_batches(together: Policy, single: Policy, trace: Trace, labe
     for first in {layout.first_exit(tier) for tier in entry.tolist()}:
         for index in range(first, layout.final):
             met = probabilities[:, first : index + 1]
-            leaves = [single.at_exit(index, one[-1], State(earlier=tuple(one[:-1]))) for one in met]
+            states = [State(earlier=tuple(one[:-1])) for one in met]
+            leaves = [single.at_exit(index, one[-1], state) for one, state in zip(met, states, strict=True)]
+            from_logits = [
+                single.leaves(index, one, state) for one, state in zip(trace.logits[:, index], states, strict=True)
+            ]
+            assert from_logits == leaves, f"{label}: leaves() differs from at_exit()"
             assert together.at_exit_batch(index, met, State()).tolist() == leaves, (
                 f"{label}: at_exit_batch() differs from at_exit()"
             )

@@ -1,5 +1,6 @@
 """Thresholds with a promise: by hand, with bases that learn, by simulation, and what the user is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,14 +135,32 @@ GRID = (0.98, 0.85, 0.75, 0.65, 0.55)
 )
 def test_ten_samples_by_hand(method: str, epsilon: float, label: str, leaving: int) -> None:
     strategy = Controlled(epsilon=(epsilon,), method=method, risk="losses", candidates=GRID)  # type: ignore[arg-type]
-    costs = np.array([[1.0, 3.0], [np.inf, 3.0]])
+    costs = np.array([[1.0, 3.0], [np.inf, 2.5]])
     strategy.fit(BY_HAND, costs)
     (setting,) = strategy.settings([])
     assert setting.label == label
     decisions = strategy.policy(setting).decide(BY_HAND)
     assert (decisions.exit == 0).sum() == leaving
-    assert costs[decisions.entry, decisions.exit].mean() == pytest.approx(3 - 2 * leaving / 10)
+    # those that nothing can be promised for go straight to the final exit's tier
+    expected = 3 - 2 * leaving / 10 if leaving else 2.5
+    assert costs[decisions.entry, decisions.exit].mean() == pytest.approx(expected)
     assert strategy.promise(setting) == Promise("losses", epsilon, 0.1 if method == "learn-then-test" else None)
+
+
+@pytest.mark.parametrize(("through", "straight", "leaving"), [(9.0, 3.4, 7), (9.0, 3.39, 0), (3.0, 1.59, 0)])
+def test_what_costs_more_than_going_straight_to_the_final_exit_is_not_used(
+    through: float, straight: float, leaving: int
+) -> None:
+    strategy = Controlled(epsilon=(0.3,), risk="losses", candidates=GRID)
+    costs = np.array([[1.0, through], [np.inf, straight]])
+    strategy.fit(BY_HAND, costs)
+    (setting,) = strategy.settings([])
+    decisions = strategy.policy(setting).decide(BY_HAND)
+    assert (decisions.exit == 0).sum() == leaving
+    assert costs[decisions.entry, decisions.exit].mean() <= straight + 1e-12
+    assert strategy.promise(setting) == Promise("losses", 0.3, 0.1)
+    told = "at ε = 30 % every sample goes to the final exit: what could be promised would cost more than that"
+    assert (told in strategy.warnings) == (leaving == 0)
 
 
 def test_one_sample_is_told_to_be_too_few() -> None:
@@ -205,6 +224,9 @@ def test_a_calibration_trace_of_its_own(tmp_path: Path) -> None:
     other = Controlled(calibration=str(tmp_path / "fresh.safetensors"))
     with pytest.raises(DispatchError, match="has other exits than the validation trace"):
         other.fit(synthetic_trace(50, ("edge", "cloud")), np.ones((3, 2)))
+    narrow = replace(validation, embeddings=validation.embeddings[:, :2])
+    with pytest.raises(DispatchError, match=r"has router embeddings of \d+ numbers, the validation trace of 2"):
+        other.fit(narrow, example_costs(narrow))
     with pytest.raises(FileError, match="does not exist"):
         Controlled(calibration=str(tmp_path / "none")).fit(validation, example_costs(validation))
 

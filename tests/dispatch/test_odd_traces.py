@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from edgepart.dispatch.layout import walk
 from edgepart.dispatch.options import strategy as strategy_named
 from edgepart.dispatch.trace import Trace
-from edgepart.errors import TrainingError
+from edgepart.errors import FileError, TrainingError
 from edgepart.evaluation.costs.base import Costs
 from edgepart.evaluation.replay import rehearse, replay
 from edgepart.testing.strategies import example_costs
@@ -66,3 +68,28 @@ def test_logits_that_are_no_numbers_are_refused(odd: float) -> None:
     logits[5, 2, 1] = odd
     with pytest.raises(TrainingError, match="exit 'exit3' gives a NaN or infinite logit for sample 5"):
         replace(PLAIN, logits=logits)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"labels": PLAIN.labels + 3}, "a label is no class, expected whole numbers from 0 to 2"),
+        ({"labels": PLAIN.labels - 1}, "a label is no class"),
+        ({"labels": PLAIN.labels.astype(np.float32)}, "a label is no class"),
+        ({"exit_tiers": ("mobile", "mobile", "edge", "mars")}, "an exit is on mars, expected one of the tiers"),
+    ],
+)
+def test_what_no_trace_can_hold_is_refused(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        replace(PLAIN, **change)
+    wrong = replace(PLAIN)
+    for name, value in change.items():
+        object.__setattr__(wrong, name, value)
+    wrong.save(tmp_path / "wrong.safetensors")
+    with pytest.raises(FileError, match=f"wrong.safetensors is not a readable trace .{sentence}"):
+        Trace.load(tmp_path / "wrong.safetensors")
+
+
+def test_a_folder_is_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"is a folder, expected a trace: give the trace\.safetensors"):
+        Trace.load(tmp_path)

@@ -1,13 +1,18 @@
 """Temperatures: found where they are known, least likelihood, odd traces; answers never turn."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from ten_samples import TEN
 
-from edgepart.dispatch.temperature import BOUNDS, calibration_error, temperatures
+from edgepart.dispatch.base import CostTable, Policy, Setting, State, Strategy
+from edgepart.dispatch.options import strategy as strategy_named
+from edgepart.dispatch.temperature import BOUNDS, ScaledPolicy, calibration_error, temperatures
+from edgepart.dispatch.threshold import ThresholdStrategy
 from edgepart.dispatch.trace import Trace
+from edgepart.testing.strategies import GRID, StrategyContract, example_costs
 from edgepart.testing.traces import synthetic_trace
 
 
@@ -114,3 +119,91 @@ def test_the_calibration_error_by_hand() -> None:
     trace = replace(drawn(5, (1.0,), classes=2), logits=logits, labels=np.array([0, 1, 0, 1, 0]))
     wanted = (abs(1.9 - 1) + abs(1.3 - 1) + abs(0.55 - 1)) / 5
     assert calibration_error(trace, bins=10).tolist() == pytest.approx([wanted])
+
+
+class Warmed(Strategy):
+    """A strategy on a trace that is scaled by temperatures, as a bundle answers by it."""
+
+    def __init__(self, base: str) -> None:
+        self.name, self._base = f"warmed {base}", strategy_named(base)
+
+    def fit(self, validation: Trace, costs: CostTable) -> None:
+        self._found = temperatures(validation)
+        self._base.fit(validation.scaled(self._found), costs)
+
+    def settings(self, grid: Sequence[float]) -> list[Setting]:
+        return self._base.settings(grid)
+
+    def policy(self, setting: Setting) -> Policy:
+        return ScaledPolicy(self._base.policy(setting), self._found)
+
+
+class TestScaledConfidence(StrategyContract):
+    def strategy(self) -> Strategy:
+        return Warmed("confidence")
+
+
+class TestScaledEnsemble(StrategyContract):
+    """Which looks at all exits so far, each with its own temperature."""
+
+    def strategy(self) -> Strategy:
+        return Warmed("ensemble")
+
+
+class TestScaledSplitEE(StrategyContract):
+    """Which is told what came of a sample."""
+
+    order_free = False
+
+    def strategy(self) -> Strategy:
+        return Warmed("splitee-s")
+
+
+class TestScaledCentroids(StrategyContract):
+    order_free = False
+
+    def strategy(self) -> Strategy:
+        return Warmed("cartography-adaptive:drift=page-hinkley")
+
+
+def test_a_scaled_policy_forwards_what_is_asked_of_a_policy() -> None:
+    trace = synthetic_trace(300, classes=3, seed=4)
+    made = strategy_named("cartography-adaptive:drift=page-hinkley")
+    made.fit(trace, example_costs(trace))
+    policy = made.policy(made.settings(GRID)[0])
+    scaled = ScaledPolicy(policy, np.full(len(trace.exits), 2.0))
+    assert (scaled.uses_embedding, scaled.order_free) == (policy.uses_embedding, policy.order_free) == (True, False)
+    assert scaled.alarms is not None
+    scaled.decide(trace)
+    assert scaled.alarms == policy.alarms
+
+
+def test_decisions_about_huge_logits_rest_on_the_logits() -> None:
+    """In float32 the smaller class has a probability of 0 at every exit; of what is left, no temperature could tell."""
+    logits = np.array([[[400.0, 0.0], [0.0, 0.0]], [[200.0, 0.0], [0.0, 0.0]]], np.float32)
+    trace = replace(
+        drawn(2, (1.0, 1.0), classes=2), logits=logits, labels=np.zeros(2, np.int64), embeddings=np.zeros((2, 1))
+    )
+    made = strategy_named("confidence")
+    assert isinstance(made, ThresholdStrategy)
+    made.fit(trace, example_costs(trace))
+    policy = ScaledPolicy(made.policy(made.one(1 / (1 + np.exp(-15.0)))), np.array([20.0, 1.0]))
+    assert policy.decide(trace).exit.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["confidence", "ensemble", "patience"])
+def test_asked_with_logits_it_decides_as_about_a_trace(name: str) -> None:
+    trace = synthetic_trace(200, classes=4, seed=3)
+    found = np.geomspace(0.3, 3.0, len(trace.exits))
+    made = strategy_named(name)
+    made.fit(trace.scaled(found), example_costs(trace))
+    for setting in made.settings((0.35, 0.6, 0.85)):
+        policy = ScaledPolicy(made.policy(setting), found)
+        decided = policy.decide(trace).exit
+        for sample in range(len(trace)):
+            met = trace.probabilities[sample].astype(np.float64)
+            asked = (
+                policy.leaves(index, trace.logits[sample, index], State(earlier=tuple(met[:index])))
+                for index in range(len(found) - 1)
+            )
+            assert next((index for index, leaves in enumerate(asked) if leaves), len(found) - 1) == decided[sample]

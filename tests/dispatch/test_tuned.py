@@ -62,7 +62,7 @@ def fitted(made: Tuned, trace: Trace = TEN, costs: np.ndarray = COSTS) -> Tuned:
         # 8 - 3.75 beats 5 - 1.25, 8 - 6.125 and 9 - 7.5
         (1.0, "price 1: enter e, x2 all", 1, [2] * 10, 30, 8),
         # 5 - 5 beats 8 - 15
-        (4.0, "price 4: enter m, x0 all", 0, [0] * 10, 10, 5),
+        (4.0, "price 4: enter m, x0 to x2 all", 0, [0] * 10, 10, 5),
     ],
 )
 def test_what_a_price_chooses_by_hand(
