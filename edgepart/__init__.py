@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgepart.bundle.build import build
     from edgepart.bundle.bundle import Bundle, open_bundle
+    from edgepart.bundle.chosen import ChosenPolicy
     from edgepart.bundle.inference import Answers, infer, infer_all
     from edgepart.dispatch import Trace
     from edgepart.errors import EdgepartError
+    from edgepart.evaluation.choosing import choose_policy
     from edgepart.evaluation.evaluate import evaluate
     from edgepart.evaluation.exit_shares import exit_shares
     from edgepart.evaluation.record import record
     from edgepart.evaluation.replay import replay
     from edgepart.evaluation.report import Report
+    from edgepart.evaluation.runs import Run, compare_runs
+    from edgepart.evaluation.runs_report import RunsReport
     from edgepart.frameworks import Part, capture, split
     from edgepart.graph import Boundary, Graph
     from edgepart.hardware import Profile
@@ -32,15 +36,20 @@ __all__ = [
     "Answers",
     "Boundary",
     "Bundle",
+    "ChosenPolicy",
     "EdgepartError",
     "Graph",
     "Part",
     "Plan",
     "Profile",
     "Report",
+    "Run",
+    "RunsReport",
     "Trace",
     "build",
     "capture",
+    "choose_policy",
+    "compare_runs",
     "evaluate",
     "exit_shares",
     "infer",
@@ -58,15 +67,20 @@ _HOMES = {
     "Answers": "edgepart.bundle.inference",
     "Boundary": "edgepart.graph",
     "Bundle": "edgepart.bundle.bundle",
+    "ChosenPolicy": "edgepart.bundle.chosen",
     "EdgepartError": "edgepart.errors",
     "Graph": "edgepart.graph",
     "Part": "edgepart.frameworks",
     "Plan": "edgepart.partitioning",
     "Profile": "edgepart.hardware",
     "Report": "edgepart.evaluation.report",
+    "Run": "edgepart.evaluation.runs",
+    "RunsReport": "edgepart.evaluation.runs_report",
     "Trace": "edgepart.dispatch",
     "build": "edgepart.bundle.build",
     "capture": "edgepart.frameworks",
+    "choose_policy": "edgepart.evaluation.choosing",
+    "compare_runs": "edgepart.evaluation.runs",
     "evaluate": "edgepart.evaluation.evaluate",
     "exit_shares": "edgepart.evaluation.exit_shares",
     "infer": "edgepart.bundle.inference",

@@ -31,6 +31,7 @@ def test_import_edgepart_imports_no_other_package():
         ("from edgepart import Graph, Boundary, Profile, Plan", HEAVY),
         ("from edgepart import Trace, replay", FRAMEWORKS | {"matplotlib"}),
         ("from edgepart import partition", FRAMEWORKS | {"matplotlib"}),
+        ("from edgepart import Run, RunsReport, choose_policy, compare_runs", FRAMEWORKS | {"matplotlib"}),
         ("from edgepart import capture, split, profile, build, record, evaluate", FRAMEWORKS | {"matplotlib"}),
     ],
 )

@@ -9,10 +9,13 @@ import pytest
 import edgepart
 
 FUNCTIONS = [
-    "build", "capture", "evaluate", "exit_shares", "infer", "infer_all", "open_bundle", "partition", "profile",
-    "record", "replay", "split",
+    "build", "capture", "choose_policy", "compare_runs", "evaluate", "exit_shares", "infer", "infer_all",
+    "open_bundle", "partition", "profile", "record", "replay", "split",
 ]  # fmt: skip
-CLASSES = ["Answers", "Boundary", "Bundle", "EdgepartError", "Graph", "Part", "Plan", "Profile", "Report", "Trace"]
+CLASSES = [
+    "Answers", "Boundary", "Bundle", "ChosenPolicy", "EdgepartError", "Graph", "Part", "Plan", "Profile", "Report",
+    "Run", "RunsReport", "Trace",
+]  # fmt: skip
 
 
 def test_the_public_names_are_these():

@@ -7,6 +7,7 @@ the hash of every file; ``open_bundle`` checks them before anything is used.
 
 from edgepart.bundle.build import build
 from edgepart.bundle.bundle import Bundle, open_bundle
+from edgepart.bundle.chosen import ChosenPolicy
 from edgepart.bundle.part import BundlePart, open_part
 
-__all__ = ["Bundle", "BundlePart", "build", "open_bundle", "open_part"]
+__all__ = ["Bundle", "BundlePart", "ChosenPolicy", "build", "open_bundle", "open_part"]

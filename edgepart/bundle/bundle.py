@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepart.bundle.chosen import ChosenPolicy
 from edgepart.bundle.manifest import MANIFEST, Manifest, verify
 from edgepart.bundle.part import BundlePart, open_part
 from edgepart.bundle.training_record import TrainingRecord
 from edgepart.data.preprocessing import Preprocessing
+from edgepart.dispatch.base import Policy
 from edgepart.dispatch.layout import Layout
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import BundleError, FileError
@@ -24,6 +26,8 @@ from edgepart.partitioning.plan import Plan
 
 PLAN, GRAPH, PROFILE, TRAINING = "plan.json", "graph.json", "profile.json", "training.json"
 PARTS, HEADS, ROUTER, TRACE = "parts", "heads", "router/embed", "validation.trace.safetensors"
+#: chosen after the bundle was built, and perhaps anew: not among the files that the manifest seals
+POLICY = "policy.json"
 
 
 class Bundle:
@@ -55,6 +59,50 @@ class Bundle:
     def validation(self) -> Trace:
         """Logits, embeddings and dynamics of the validation split, recorded in training."""
         return Trace.load(self.path / TRACE)
+
+    @property
+    def validation_sha256(self) -> str:
+        """Of the validation trace's file."""
+        return self.manifest.files[TRACE].sha256
+
+    @cached_property
+    def chosen(self) -> ChosenPolicy:
+        """What the bundle answers by unless told otherwise; :meth:`keep` writes it.
+
+        Raises:
+            BundleError: it keeps no policy, or a damaged one, or one of another bundle.
+        """
+        path = self.path / POLICY
+        if not path.is_file():
+            raise BundleError(f"{self.path} keeps no policy: give one, or choose one with 'edgepart choose'")
+        try:
+            found = ChosenPolicy.load(path)
+        except FileError as error:
+            raise BundleError(str(error)) from error
+        found.require_of(self)
+        return found
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy of :attr:`chosen`, made once: one that adapts goes on learning as long as the bundle is open.
+
+        Raises:
+            BundleError: as :attr:`chosen`, or its strategy has no such setting.
+            DispatchError: its strategy cannot learn from the bundle.
+        """
+        return self.chosen.policy(self)
+
+    def keep(self, chosen: ChosenPolicy) -> None:
+        """Keep a policy in the bundle, in place of an earlier one.
+
+        Raises:
+            BundleError: it was chosen on another bundle.
+            FileError: it cannot be written.
+        """
+        chosen.require_of(self)
+        chosen.save(self.path / POLICY)
+        for name in ("chosen", "policy"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def graph(self) -> Graph:

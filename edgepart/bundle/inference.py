@@ -13,7 +13,8 @@ from edgepart.bundle.bundle import Bundle
 from edgepart.bundle.part import BundlePart
 from edgepart.data.dataset import Dataset
 from edgepart.dispatch.base import CostTable, Decisions, Outcome, Policy, State
-from edgepart.dispatch.trace import log_softmax, not_finite
+from edgepart.dispatch.temperature import ScaledPolicy
+from edgepart.dispatch.trace import Floats, log_softmax, not_finite
 from edgepart.errors import DataError
 from edgepart.frameworks import rows
 from edgepart.frameworks.base import Arrays
@@ -28,15 +29,17 @@ class Answers:
     """What a bundle answers to N samples, each at its own position.
 
     Attributes:
-        logits: (N, C) float32, of the exit where each sample left
+        logits: (N, C) float32, of the exit where each sample left, as it gives them
         entry, exit: (N,) the tier it entered at and the exit it left at, indices into the plan's
         computed: tier → how many samples each of its stages was run on
+        temperatures: (K,) of the exits, where the policy has them
     """
 
     logits: NDArray[np.float32]
     entry: Indices
     exit: Indices
     computed: Mapping[str, tuple[int, ...]]
+    temperatures: NDArray[np.float64] | None = None
 
     @property
     def labels(self) -> Indices:
@@ -45,11 +48,25 @@ class Answers:
         return found
 
     @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, C) at the exit where each sample left, as the policy saw them: by temperatures where it has them."""
+        seen: Floats = self.logits
+        if self.temperatures is not None:
+            seen = seen.astype(np.float64) / self.temperatures[self.exit, None]
+        return np.exp(log_softmax(seen)).astype(np.float64)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(N,) the largest probability: that of the class answered."""
+        found: NDArray[np.float64] = self.probabilities.max(axis=1)
+        return found
+
+    @property
     def decisions(self) -> Decisions:
         return Decisions(self.entry, self.exit)
 
 
-def infer(bundle: Bundle, arrays: Arrays, policy: Policy, *, costs: CostTable | None = None) -> Answers:
+def infer(bundle: Bundle, arrays: Arrays, policy: Policy | None = None, *, costs: CostTable | None = None) -> Answers:
     """Answer a batch: the policy decides where each sample enters and leaves, and only those that go on are computed.
 
     A tensor out of which single samples cannot be taken (one with a dimension such as ``2*batch``) keeps the batch
@@ -60,26 +77,43 @@ def infer(bundle: Bundle, arrays: Arrays, policy: Policy, *, costs: CostTable | 
 
     Args:
         arrays: the network's inputs by name, batch first where the network has it so
-        costs: (T, K) told to a policy that adapts; nan without
+        policy: by default the one that the bundle keeps (:attr:`Bundle.policy`)
+        costs: (T, K) told to a policy that adapts; nan without, but for the bundle's own, which has them
 
     Raises:
+        BundleError: no policy is given, and the bundle keeps none.
         GraphError: an input is missing, or has another dtype or shape than the network takes.
         TrainingError: a logit is NaN or infinite; names exit and sample.
         DispatchError: the policy cannot decide without labels.
     """
+    policy, costs = _chosen(bundle, policy, costs)
     return _Batch(bundle, arrays, policy).run(costs)
 
 
+def _chosen(bundle: Bundle, policy: Policy | None, costs: CostTable | None) -> tuple[Policy, CostTable | None]:
+    """What was given, or what the bundle keeps."""
+    if policy is not None:
+        return policy, costs
+    return bundle.policy, bundle.chosen.table(bundle) if costs is None else costs
+
+
 def infer_all(
-    bundle: Bundle, dataset: Dataset, policy: Policy, *, batch_size: int = 32, costs: CostTable | None = None
+    bundle: Bundle,
+    dataset: Dataset,
+    policy: Policy | None = None,
+    *,
+    batch_size: int = 32,
+    costs: CostTable | None = None,
 ) -> Answers:
     """:func:`infer` over a data set, batch by batch; answers keep its order.
 
     Raises:
+        BundleError: as :func:`infer`.
         DataError: the data set is empty or has other classes than the bundle, or the batch size is below 1.
         TrainingError, DispatchError: as :func:`infer`.
     """
     require_fits(bundle, dataset)
+    policy, costs = _chosen(bundle, policy, costs)
     batches, found = batches_for(policy, dataset, batch_size), []
     with progress(f"answering {dataset.source}", len(dataset)) as advance:
         for indices in batches:
@@ -111,6 +145,7 @@ def joined(found: Sequence[Answers], batches: Sequence[Indices]) -> Answers:
             tier: tuple(sum(counts) for counts in zip(*(one.computed[tier] for one in found), strict=True))
             for tier in found[0].computed
         },
+        temperatures=found[0].temperatures,
     )
 
 
@@ -122,7 +157,11 @@ class _Batch:
     """
 
     def __init__(self, bundle: Bundle, arrays: Arrays, policy: Policy, numbers: Indices | None = None) -> None:
-        self._bundle, self._policy = bundle, policy
+        self._bundle, self._temperatures = bundle, None
+        if isinstance(policy, ScaledPolicy):
+            # the logits are at hand: nothing is lost of them
+            self._temperatures, policy = policy.temperatures, policy.policy
+        self._policy, self._learns = policy, type(policy).observe is not Policy.observe
         self._inputs = dict(zip(bundle.signature.input_names, bundle.signature.checked(arrays), strict=True))
         self._layout = bundle.layout
         count = rows.count(bundle.signature.inputs, self._inputs)
@@ -158,7 +197,8 @@ class _Batch:
                 if stage.exit is not None:
                     self._ask(self._bundle.exits.index(stage.exit), held, known[stage.exit], len(going_on))
         self._tell(costs)
-        return Answers(self._logits, self._entry, self._left, {tier: tuple(each) for tier, each in computed.items()})
+        counts = {tier: tuple(each) for tier, each in computed.items()}
+        return Answers(self._logits, self._entry, self._left, counts, self._temperatures)
 
     def _reach(self, part: BundlePart) -> int:
         """The exit by which a sample has to have entered, if the part is to run on it."""
@@ -192,12 +232,25 @@ class _Batch:
         if not finite.all():
             wrong = asked[~finite.all(axis=1)][0]
             raise not_finite(self._bundle.exits[exit_index], int(self._numbers[wrong]))
-        self._probabilities[asked, exit_index] = np.exp(log_softmax(said))
-        if exit_index < self._layout.final:
-            leaves = self._leaving(exit_index, asked)
-            asked, said = asked[leaves], said[leaves]
-        self._left[asked] = exit_index
-        self._logits[asked] = said
+        leaves = self._asked(exit_index, asked, self._seen(exit_index, said))
+        self._left[asked[leaves]] = exit_index
+        self._logits[asked[leaves]] = said[leaves]
+
+    def _asked(self, exit_index: int, asked: Indices, seen: Floats) -> NDArray[np.bool_]:
+        """Who leaves. Keeps what the exit says where it is looked at again, at later exits or to learn from it."""
+        alone, final = len(asked) == 1, exit_index == self._layout.final
+        if final:
+            leaves = np.ones(len(asked), dtype=np.bool_)
+        elif alone:
+            met = self._probabilities[asked[0], self._first[asked[0]] : exit_index]
+            leaves = np.array([self._policy.leaves(exit_index, seen[0], State(earlier=tuple(met)))])
+        if not (final or alone) or self._learns or not leaves.all():
+            self._probabilities[asked, exit_index] = np.exp(log_softmax(seen))
+        return leaves if final or alone else self._leaving(exit_index, asked)
+
+    def _seen(self, exit_index: int, said: NDArray[np.float32]) -> Floats:
+        """The logits as the policy sees them, in the precision that :meth:`Trace.scaled` gives them."""
+        return said if self._temperatures is None else said.astype(np.float64) / self._temperatures[exit_index]
 
     def _leaving(self, exit_index: int, asked: Indices) -> NDArray[np.bool_]:
         """Who of the samples asked leaves at an exit but the last; those that have met the same are asked together."""
@@ -214,7 +267,7 @@ class _Batch:
 
     def _tell(self, costs: CostTable | None) -> None:
         """Tell a policy that adapts what became of the samples, in order."""
-        if type(self._policy).observe is Policy.observe:
+        if not self._learns:
             return
         for sample, (tier, left) in enumerate(zip(self._entry.tolist(), self._left.tolist(), strict=True)):
             met = self._probabilities[sample, self._first[sample] : left + 1]

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepart.cli.measure import MEASURING, MUCH_LOAD, REPLAYING, require_replaceable
+from edgepart.cli.measure import MEASURING, MUCH_LOAD, REPLAYING
 from edgepart.cli.output import note, print_json, print_table
 from edgepart.errors import EdgepartError
-from edgepart.files import atomic_folder
+from edgepart.files import atomic_folder, require_replaceable
 from edgepart.units import percent, seconds
 
 if TYPE_CHECKING:
     from edgepart.evaluation.batches import Batches
+    from edgepart.evaluation.report import TemperatureReport
     from edgepart.measuring.link_fit import Estimate
 
 Command = Callable[..., None]
 
+_NEEDED = ("strategies", "cost", "gamma", "drops", "temperature", "runs")
 #: what has no part in --batches
-NEEDLESS = (
-    "measure",
-    *(name for name in (*REPLAYING, *MEASURING) if name not in ("strategies", "cost", "gamma", "runs")),
-)
+NEEDLESS = ("measure", *(name for name in (*REPLAYING, *MEASURING) if name not in _NEEDED))
 _RESULT = "batches.json"
 
 
@@ -44,8 +43,10 @@ def time_bundle(
     sizes: str,
     strategies: Sequence[str],
     grid: Sequence[float] | None,
+    drops: Sequence[float],
     cost: str,
     gamma: float | None,
+    temperature: bool,
     samples: int | None,
     threads: int | None,
     as_json: bool,
@@ -56,13 +57,16 @@ def time_bundle(
     from edgepart.evaluation.costs import Facts, cost_model, tabulate
     from edgepart.evaluation.evaluate import router_seconds
     from edgepart.evaluation.evaluate_traces import THRESHOLDS
+    from edgepart.evaluation.selection import DROPS
 
     if data is None:
         raise EdgepartError("--batches needs labelled data: give --data")
     if len(strategies) > 1:
         raise EdgepartError(f"--batches times one strategy, not {len(strategies)}: name one")
+    if len(drops) > 1:
+        raise EdgepartError(f"--batches times one setting, not one for each of {len(drops)} drops: give --drop once")
     counts = _sizes(sizes)
-    require_replaceable(output, _RESULT)
+    require_replaceable(output, "measurement", _RESULT)
     opened = open_bundle(bundle)
     model = cost_model(cost, **({} if gamma is None else {"gamma": gamma}))
     found = time_batches(
@@ -71,9 +75,11 @@ def time_bundle(
         *strategies,
         costs=tabulate(model, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph))),
         grid=THRESHOLDS if grid is None else grid,
+        drop=drops[0] if drops else DROPS[0],
         sizes=counts,
         samples=SAMPLES if samples is None else samples,
         threads=threads or 1,
+        temperature=temperature,
     )
     with atomic_folder(output) as folder:
         found.save(folder / _RESULT)
@@ -82,6 +88,13 @@ def time_bundle(
         return
     _print(found)
     click.echo(f"\nwritten to {output / _RESULT}")
+
+
+def print_temperatures(found: Sequence[TemperatureReport], samples: str) -> None:
+    """Each exit's temperature, and what scaling by it does to the calibration error on the samples reported on."""
+    rows = [(one.exit, f"{one.temperature:.3g}", percent(one.error_before), percent(one.error_after)) for one in found]
+    columns = ("exit", "temperature", "calibration error", "scaled")
+    print_table(columns, rows, f"\ntemperatures learnt on validation, calibration error on {samples}")
 
 
 def _sizes(text: str) -> list[int]:
@@ -116,6 +129,8 @@ def _print(found: Batches) -> None:
         for one in found.sizes
     ]
     print_table(headers, rows, title)
+    if found.temperatures:
+        print_temperatures(found.temperatures, "these samples")
     stages = [
         (
             stage.tier,

@@ -8,10 +8,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from edgepart.bundle import Bundle, open_bundle
@@ -21,14 +23,17 @@ from edgepart.data.dataset import Arrays, Dataset
 from edgepart.data.load import load_dataset
 from edgepart.dispatch.base import Policy, Setting, Strategy
 from edgepart.dispatch.options import strategy as strategy_named
-from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdStrategy
-from edgepart.dispatch.trace import Trace
+from edgepart.dispatch.temperature import ScaledPolicy
+from edgepart.dispatch.threshold import DEFAULT_STRATEGY
 from edgepart.errors import DispatchError
 from edgepart.evaluation import selection
+from edgepart.evaluation.choosing import scaled_setting
 from edgepart.evaluation.costs import Costs
 from edgepart.evaluation.evaluate_traces import THRESHOLDS
 from edgepart.evaluation.record import record
-from edgepart.evaluation.replay import full_model, rehearse, replay
+from edgepart.evaluation.replay import replay
+from edgepart.evaluation.report import TemperatureReport
+from edgepart.evaluation.report_assembly import temperature_reports
 from edgepart.files import Document, Record
 from edgepart.hardware import Load
 from edgepart.measuring.link_fit import Estimate
@@ -94,6 +99,8 @@ class Batches(Document):
     full_accuracy: float
     sizes: tuple[BatchTiming, ...]
     machine_load: Load
+    #: of the exits, where the strategy went by them; errors are those on these samples and on validation
+    temperatures: tuple[TemperatureReport, ...] = ()
     #: what has to be known to read the figures
     remarks: tuple[str, ...] = ()
 
@@ -110,6 +117,7 @@ def time_batches(
     samples: int = SAMPLES,
     passes: int = PASSES,
     threads: int = 1,
+    temperature: bool = False,
 ) -> Batches:
     """Time batches through a bundle, with every sample going all the way and with a strategy that lets some leave.
 
@@ -125,10 +133,11 @@ def time_batches(
         samples: of the data that are run, drawn at random if there are more
         passes: over these samples, for each size
         threads: that one operation may use
+        temperature: divide each exit's logits by a temperature learnt on validation before the strategy sees them
 
     Raises:
-        DispatchError: the strategy knows labels or cannot learn from the bundle, no setting keeps the accuracy, or a
-            count is below 1.
+        DispatchError: the strategy knows labels, cannot learn from the bundle or promises what temperatures would undo,
+            no setting keeps the accuracy, or a count is below 1.
         EdgepartError: bundle or data are not usable.
     """
     counts = {"batch size": min(sizes, default=0), "number of passes": passes, "number of samples": samples}
@@ -137,11 +146,11 @@ def time_batches(
             raise DispatchError(f"the {what} is {count}, expected at least 1")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     asked = strategy_named(strategy) if isinstance(strategy, str) else strategy
-    setting = chosen_setting(asked, opened.validation, costs, grid, drop)
+    setting, scaling = scaled_setting(asked, opened.validation, costs, grid, drop, temperature)
     opened.set_threads(threads)
     found = data if isinstance(data, Dataset) else load_dataset(str(data), opened.preprocessing, classes=opened.classes)
     require_fits(opened, found)
-    run = _Run(opened, _some(found, samples), asked, setting)
+    run = _Run(opened, _some(found, samples), partial(_fresh, asked, setting, scaling))
     load = LoadSampler(os.getpid())
     try:
         timed = run.timed(sizes, passes)
@@ -161,32 +170,14 @@ def time_batches(
         full_accuracy=float(run.trace.correct[:, -1].mean()),
         sizes=timed,
         machine_load=other,
+        temperatures=() if scaling is None else temperature_reports(opened.validation, run.trace, scaling),
         remarks=tuple(_remarks(opened, asked.name, run.policy())),
     )
 
 
-def chosen_setting(
-    strategy: Strategy, validation: Trace, costs: Costs, grid: Sequence[float], drop: float = selection.DROPS[0]
-) -> Setting:
-    """Fit a strategy and choose its setting on validation; a single threshold is taken as it is.
-
-    Raises:
-        DispatchError: the strategy is not deployable or cannot learn from the trace, or no setting keeps the accuracy.
-    """
-    if not strategy.deployable:
-        raise DispatchError(f"'{strategy.name}' knows the labels of its samples, so that it can only be replayed")
-    strategy.fit(validation, costs.table)
-    if len(grid) == 1 and isinstance(strategy, ThresholdStrategy):
-        return strategy.one(grid[0])
-    settings = strategy.settings(grid)
-    seen, full = rehearse(validation, strategy, costs, grid), full_model(validation, costs)
-    index = selection.choices(strategy, settings, seen, full, (drop,))[0].index
-    if index is None:
-        raise DispatchError(
-            f"no setting of '{strategy.name}' loses at most {100 * drop:g} % of accuracy on validation: "
-            "name one threshold, or another strategy"
-        )
-    return settings[index]
+def _fresh(strategy: Strategy, setting: Setting, temperatures: NDArray[np.float64] | None) -> Policy:
+    policy = strategy.policy(setting)
+    return policy if temperatures is None else ScaledPolicy(policy, temperatures)
 
 
 @dataclass(frozen=True)
@@ -200,16 +191,11 @@ class _Pass:
 
 
 class _Run:
-    """A bundle, the samples that it is timed on and who decides about them."""
+    """A bundle, the samples that it is timed on and who decides about them: ``policy`` makes a fresh one."""
 
-    def __init__(self, bundle: Bundle, dataset: Dataset, strategy: Strategy, setting: Setting) -> None:
-        self.bundle, self.dataset = bundle, dataset
-        self._strategy, self._setting = strategy, setting
+    def __init__(self, bundle: Bundle, dataset: Dataset, policy: Callable[[], Policy]) -> None:
+        self.bundle, self.dataset, self.policy = bundle, dataset, policy
         self.trace = record(bundle, dataset)
-
-    def policy(self) -> Policy:
-        """A fresh one."""
-        return self._strategy.policy(self._setting)
 
     def timed(self, sizes: Sequence[int], passes: int) -> tuple[BatchTiming, ...]:
         """All batch sizes in turn."""
@@ -324,7 +310,8 @@ def _some(dataset: Dataset, samples: int) -> Dataset:
 def _remarks(bundle: Bundle, strategy: str, policy: Policy) -> Iterator[str]:
     if bundle.plan.deployment == "split" and bundle.plan.exits:
         yield "the heads are inside the stages, so that the whole network's time holds them, too"
-    if type(policy).observe is not Policy.observe:
+    deciding = policy.policy if isinstance(policy, ScaledPolicy) else policy
+    if type(deciding).observe is not Policy.observe:
         yield (
             f"'{strategy}' learns of a batch when it is done, so that it may decide otherwise at every batch size; "
             "the prediction is that of one sample at a time"

@@ -1,5 +1,6 @@
 """Batches through a bundle: every sample gets its own answer, at the exit where it would have left alone."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +12,13 @@ from small_networks import CLASSES, EXAMPLE, captured, image_plan, images, netwo
 from torch import nn
 
 from edgepart import plugins
-from edgepart.bundle import BundlePart, build
+from edgepart.bundle import BundlePart, ChosenPolicy, build, open_bundle
 from edgepart.bundle.inference import batches_for, infer, infer_all
 from edgepart.data import Dataset
 from edgepart.dispatch.base import Outcome, Policy, State
 from edgepart.dispatch.layout import Layout, walk
 from edgepart.dispatch.options import strategy as strategy_named
+from edgepart.dispatch.temperature import ScaledPolicy, temperatures
 from edgepart.errors import DataError, DispatchError, GraphError, TrainingError
 from edgepart.evaluation.record import record
 from edgepart.testing.strategies import GRID, example_costs
@@ -144,6 +146,87 @@ def test_strategies_decide_in_batches_as_replayed(served, name, size):
     assert_answers(answers, served.trace, decided.entry, decided.exit)
     right = served.trace.correct[np.arange(COUNT), decided.exit].mean()
     assert (answers.labels == DATA.labels).mean() == right
+
+
+#: far from 1, to both sides, so that decisions change
+TEMPERATURES = np.array([0.3, 3.0, 0.6, 2.0])
+
+
+def assert_confident(answers, trace, left):
+    """Confidences are those of the scaled trace; to the last bit where the logits are."""
+    wanted = trace.scaled(TEMPERATURES).confidence[np.arange(len(trace)), left]
+    assert np.allclose(answers.confidence, wanted, rtol=0, atol=1e-4)
+    same = (answers.logits == trace.logits[np.arange(len(trace)), left]).all(axis=1)
+    assert np.array_equal(answers.confidence[same], wanted[same])
+    return same
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+@pytest.mark.parametrize("name", STEADY)
+def test_strategies_decide_by_temperatures_as_replayed(served, name, size):
+    strategy, setting = fitted(name, served.bundle.validation.scaled(TEMPERATURES))
+    policies = [ScaledPolicy(strategy.policy(setting), TEMPERATURES) for _ in range(2)]
+    decided = strategy.policy(setting).decide(served.trace.scaled(TEMPERATURES))
+    assert np.array_equal(policies[0].decide(served.trace).exit, decided.exit)
+    answers = infer_all(served.bundle, DATA, policies[1], batch_size=size)
+    assert_answers(answers, served.trace, decided.entry, decided.exit)
+    same = assert_confident(answers, served.trace, decided.exit)
+    assert same.all() or size > 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_strategies_that_adapt_learn_by_temperatures(served, name, size):
+    strategy, setting = fitted(name, served.bundle.validation.scaled(TEMPERATURES))
+    costs = example_costs(served.trace)
+    policy = ScaledPolicy(strategy.policy(setting), TEMPERATURES)
+    answers = infer_all(served.bundle, DATA, policy, batch_size=size, costs=costs)
+    entry, left = in_batches(strategy.policy(setting), served.trace.scaled(TEMPERATURES), costs, size)
+    assert_answers(answers, served.trace, entry, left)
+    assert_confident(answers, served.trace, left)
+
+
+def test_temperatures_decide_to_the_last_bit(served):
+    """Every sample's own confidence is a threshold in turn: it leaves at it, and above it goes on."""
+    strategy, _ = fitted("confidence", served.bundle.validation)
+    said = served.trace.scaled(TEMPERATURES).confidence[:, 0]
+    changed = 0
+    for sample in range(0, COUNT, 5):
+        arrays = DATA.batch([sample])
+        for threshold, leaves in ((said[sample], True), (np.nextafter(said[sample], 2), False)):
+            plain = strategy.policy(strategy.one(threshold))
+            answers = infer(served.bundle, arrays, ScaledPolicy(plain, TEMPERATURES))
+            assert (answers.exit[0] == 0) == leaves
+            changed += infer(served.bundle, arrays, plain).exit[0] != answers.exit[0]
+    assert changed, "without temperatures the decisions are the same: nothing is shown"
+
+
+def test_without_temperatures_answers_are_as_sure_as_their_exits(served):
+    strategy, setting = fitted("confidence", served.bundle.validation)
+    answers = infer_all(served.bundle, DATA, strategy.policy(setting), batch_size=1)
+    assert answers.temperatures is None
+    assert np.allclose(answers.probabilities.sum(axis=1), 1)
+    assert np.array_equal(answers.confidence, served.trace.confidence[np.arange(COUNT), answers.exit])
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+@pytest.mark.parametrize("name", ["confidence", "budgeted", "router", "combined"])
+def test_a_bundle_answers_by_the_policy_that_it_keeps(served, name, size, tmp_path):
+    """Chosen on validation, written, opened elsewhere: what it decides is what replaying with temperatures decides."""
+    shutil.copytree(served.bundle.path, tmp_path / "kept")
+    kept, costs = open_bundle(tmp_path / "kept"), example_costs(served.trace)
+    found = temperatures(kept.validation)
+    strategy, setting = fitted(name, kept.validation.scaled(found))
+    kept.keep(ChosenPolicy.of(kept, strategy, setting, costs, found))
+    decided = strategy.policy(setting).decide(served.trace.scaled(found))
+    opened = open_bundle(tmp_path / "kept")
+    answers = infer_all(opened, DATA, batch_size=size)
+    assert_answers(answers, served.trace, decided.entry, decided.exit)
+    assert np.array_equal(answers.temperatures, found)
+    wanted = served.trace.scaled(found).confidence[np.arange(COUNT), decided.exit]
+    assert np.allclose(answers.confidence, wanted, rtol=0, atol=1e-4)
+    one = infer(opened, DATA.batch(range(size)))
+    assert np.array_equal(one.exit, decided.exit[:size])
 
 
 @pytest.mark.parametrize("size", [1, 8])

@@ -13,12 +13,15 @@ from edgepart.bundle import Bundle, BundlePart, build, open_bundle
 from edgepart.cli.main import main
 from edgepart.dispatch.fixed_tier import FixedTier
 from edgepart.dispatch.options import strategy
+from edgepart.dispatch.temperature import temperatures
 from edgepart.errors import DataError, DispatchError
 from edgepart.evaluation import selection
-from edgepart.evaluation.batches import Batches, chosen_setting, time_batches
+from edgepart.evaluation.batches import Batches, time_batches
+from edgepart.evaluation.choosing import chosen_setting
 from edgepart.evaluation.costs import tabulate
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question
 from edgepart.evaluation.record import record
+from edgepart.evaluation.report_assembly import temperature_reports
 from edgepart.training import TrainingSettings
 from edgepart.units import percent, seconds
 
@@ -73,19 +76,26 @@ def shares_by_hand(bundle, entry, left):
     return found
 
 
-@pytest.mark.parametrize("name", ["confidence", "router", "adaee"])
-def test_the_time_saved_is_that_of_the_samples_that_left(bundle, clock, name):
-    middle = float(np.median(bundle.validation.confidence[:, 0]))
+@pytest.mark.parametrize(
+    ("name", "hot"), [("confidence", False), ("router", False), ("adaee", False), ("confidence", True), ("adaee", True)]
+)
+def test_the_time_saved_is_that_of_the_samples_that_left(bundle, clock, name, hot):
+    learnt = temperatures(bundle.validation) if hot else np.ones(4)
+    validation = bundle.validation.scaled(learnt) if hot else bundle.validation
+    middle = float(np.median(validation.confidence[:, 0]))
     grid = (middle,) if name == "confidence" else (0.3,)
     found = time_batches(
-        bundle, DATA, name, costs=costs_of(bundle), grid=grid, sizes=(1, 5), passes=3, drop=1.0, threads=1
-    )
+        bundle, DATA, name,
+        costs=costs_of(bundle), grid=grid, sizes=(1, 5), passes=3, drop=1.0, threads=1, temperature=hot,
+    )  # fmt: skip
     assert (found.samples, found.data, found.threads, found.strategy) == (24, "images", 1, name)
     assert found.deployment == bundle.plan.deployment
     made = strategy(name)
-    setting = chosen_setting(made, bundle.validation, costs_of(bundle), grid, drop=1.0)
+    setting = chosen_setting(made, validation, costs_of(bundle), grid, drop=1.0)
     assert found.setting == setting.label
-    trace = record(bundle, DATA)
+    recorded = record(bundle, DATA)
+    trace = recorded.scaled(learnt) if hot else recorded
+    assert found.temperatures == (temperature_reports(bundle.validation, recorded, learnt) if hot else ())
     decided = made.policy(setting).decide(trace)
     right = trace.correct[np.arange(24), decided.exit].mean()
     shares = shares_by_hand(bundle, decided.entry, decided.exit)
@@ -157,6 +167,13 @@ def test_tables_and_a_file(work, capsys):
         *open_bundle("bundle").exits
     ]
     assert "written to batched/batches.json" in printed
+    assert "temperatures" not in printed
+    assert main(["evaluate", "bundle", "--data", "dev.npz", *options, "--temperature"]) == 0
+    printed = capsys.readouterr().out
+    shown = [one.exit for one in Batches.load("batched/batches.json").temperatures]
+    lines = printed.splitlines()
+    place = lines.index("temperatures learnt on validation, calibration error on these samples")
+    assert [line.split()[0] for line in lines[place + 3 : place + 7]] == shown == list(open_bundle("bundle").exits)
     # an earlier result is replaced
     assert main(["evaluate", "bundle", "--data", "dev.npz", "--batches", "2", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -173,9 +190,13 @@ def test_tables_and_a_file(work, capsys):
         (["--batches", ""], "does not name sizes of batches"),
         (["--batches", "1", "--measure"], "--measure has no part in --batches"),
         (["--batches", "1", "--batch-size", "4"], "--batch-size has no part in --batches"),
-        (["--batches", "1", "--temperature"], "--temperature has no part in --batches"),
+        (
+            ["--batches", "1", "--temperature", "--strategy", "controlled"],
+            "the promises of 'controlled' would not hold",
+        ),
         (["--batches", "1", "--strategy", "oracle"], "'oracle' knows the labels of its samples"),
         (["--batches", "1", "--strategy", "margin", "--strategy", "entropy"], "--batches times one strategy, not 2"),
+        (["--batches", "1", "--drop", "1", "--drop", "2"], "not one for each of 2 drops: give --drop once"),
         (["--batches", "1", "--thresholds", "plan"], "--thresholds plan is not a list of numbers"),
         (["--batches", "1", "-o", "bundle"], "bundle holds files that are no measurement"),
     ],
@@ -186,6 +207,19 @@ def test_mistakes_in_sizes_and_options_are_one_sentence(work, options, message, 
     assert message in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+def test_the_setting_is_that_for_the_drop_given(work, monkeypatch):
+    asked = []
+
+    def timed(*_, drop, **__):
+        asked.append(drop)
+        raise DispatchError("enough")
+
+    monkeypatch.setattr("edgepart.evaluation.batches.time_batches", timed)
+    for more in ([], ["--drop", "0.7"]):
+        assert main(["evaluate", "bundle", "--data", "dev.npz", "--batches", "8", *more]) == 2
+    assert asked == [0.005, 0.007]
 
 
 def test_batches_need_data(work, capsys):

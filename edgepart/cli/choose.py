@@ -1,0 +1,94 @@
+"""``edgepart choose``: the policy that a bundle answers by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgepart.cli.evaluate import numbers
+from edgepart.cli.output import json_option, print_json, print_table
+from edgepart.units import percent
+
+if TYPE_CHECKING:
+    from edgepart.dispatch.trace import Trace
+
+
+@click.command("choose")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--strategy", default="confidence", show_default=True, metavar="NAME", help="Options as NAME:a=b.")
+@click.option(
+    "--drop",
+    type=click.FloatRange(0, 100),
+    default=0.5,
+    show_default=True,
+    metavar="PERCENT",
+    help="Accuracy that may be lost on validation.",
+)
+@click.option("--thresholds", metavar="T,T,…", help="Thresholds to choose from, as of evaluate; one is taken as it is.")
+@click.option("--temperature", is_flag=True, help="Scale every exit's logits by a temperature learnt on validation.")
+@click.option(
+    "--cost",
+    default="latency",
+    show_default=True,
+    metavar="MODEL",
+    help="latency, price=NAME or dimec; options as a:b=c.",
+)
+@click.option("--gamma", type=float, help="What the cloud charges a sample, in λ, for --cost dimec.")
+@json_option
+def command(
+    bundle: Path,
+    strategy: str,
+    drop: float,
+    thresholds: str | None,
+    temperature: bool,
+    cost: str,
+    gamma: float | None,
+    as_json: bool,
+) -> None:
+    """Choose the policy that a bundle answers by.
+
+    Fits a strategy on the BUNDLE's validation data, chooses its cheapest setting there that keeps the accuracy, and
+    writes both to BUNDLE/policy.json, with the temperatures if they are asked for. From then on edgepart.infer goes by
+    it unless it is given another policy.
+    """
+    from edgepart.bundle import open_bundle
+    from edgepart.bundle.bundle import POLICY
+    from edgepart.evaluation.choosing import choose_policy
+    from edgepart.evaluation.evaluate_traces import THRESHOLDS
+
+    opened = open_bundle(bundle)
+    chosen = choose_policy(
+        opened,
+        strategy,
+        cost=cost,
+        grid=THRESHOLDS if thresholds is None else numbers(thresholds),
+        drop=drop / 100,
+        temperature=temperature,
+        gamma=gamma,
+    )
+    opened.keep(chosen)
+    if as_json:
+        print_json(chosen.model_dump(mode="json", exclude_none=True))
+        return
+    click.echo(f"{chosen.strategy} at {chosen.setting}")
+    if chosen.temperatures:
+        _print_temperatures(opened.validation, chosen.temperatures)
+    click.echo(f"\nwritten to {bundle / POLICY}")
+
+
+def _print_temperatures(validation: Trace, temperatures: Mapping[str, float]) -> None:
+    import numpy as np
+
+    from edgepart.dispatch.temperature import calibration_error
+
+    before = calibration_error(validation).tolist()
+    after = calibration_error(validation.scaled(np.array(list(temperatures.values())))).tolist()
+    rows = [
+        (name, f"{found:.3g}", percent(own), percent(scaled))
+        for (name, found), own, scaled in zip(temperatures.items(), before, after, strict=True)
+    ]
+    columns = ("exit", "temperature", "calibration error", "scaled")
+    print_table(columns, rows, "\ntemperatures learnt on validation, calibration error there")
