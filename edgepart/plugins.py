@@ -40,5 +40,9 @@ def load(family: str, name: str) -> Any:
     try:
         return entries[name].load()
     except (ImportError, AttributeError) as error:
-        source = entries[name].value
-        raise EdgepartError(f"the {family} '{name}' ({source}) cannot be imported: {error}") from error
+        entry = entries[name]
+        package = f"'{entry.dist.name}'" if entry.dist else "that registers it"
+        raise EdgepartError(
+            f"the {family} '{name}' ({entry.value}) cannot be imported ({error}): mend or uninstall the package "
+            f"{package}"
+        ) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edgepart.cli.batches import NEEDLESS, batches_option, time_bundle
+from edgepart.cli.batches import NEEDLESS, batches_option, print_temperatures, time_bundle
 from edgepart.cli.measure import (
     MEASURING,
     REPLAYING,
@@ -48,6 +48,14 @@ if TYPE_CHECKING:
 @click.option(
     "--thresholds", metavar="T,T,…", help="Thresholds to try; by default .3 to .9 and finer ones to .001 and .999."
 )
+@click.option(
+    "--drop",
+    "drops",
+    type=click.FloatRange(0, 100),
+    multiple=True,
+    metavar="PERCENT",
+    help="Accuracy that may be lost on validation; may be repeated, .5 and 1 by default.",
+)
 @click.option("--temperature", is_flag=True, help="Scale every exit's logits by a temperature learnt on validation.")
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Samples recorded at once."
@@ -79,6 +87,7 @@ def command(
     cost: str,
     gamma: float | None,
     thresholds: str | None,
+    drops: tuple[float, ...],
     temperature: bool,
     batch_size: int,
     threads: int | None,
@@ -102,9 +111,11 @@ def command(
     the confidence that --thresholds names; --thresholds plan takes those that the plan was chosen with.
 
     With --batches it times whole batches of DATA on this machine: at every exit those that one strategy (confidence
-    unless another is named) lets leave are taken out and the others go on. The setting is chosen on validation for a
-    drop of .5 %, unless --thresholds names a single one.
+    unless another is named) lets leave are taken out and the others go on. The setting is chosen on validation for
+    the --drop given (.5 %), unless --thresholds names a single one.
     """
+    # 0.7 / 100 is a little less than .007
+    shares = tuple(round(drop / 100, 12) for drop in drops)
     if batches is not None:
         refuse_others(context, NEEDLESS, "has no part in --batches: leave it out")
         given = context.get_parameter_source("runs") is not ParameterSource.DEFAULT
@@ -114,9 +125,11 @@ def command(
             chosen_output(context, output, "batched"),
             batches,
             strategies,
-            None if thresholds is None else _numbers(thresholds),
+            None if thresholds is None else numbers(thresholds),
+            shares,
             cost,
             gamma,
+            temperature,
             measuring["runs"] if given else None,
             threads,
             as_json,
@@ -131,6 +144,7 @@ def command(
     from edgepart.evaluation.evaluate import evaluate
     from edgepart.evaluation.evaluate_traces import THRESHOLDS
     from edgepart.evaluation.report_page import headline
+    from edgepart.evaluation.selection import DROPS
 
     if (data is None) == (trace is None):
         raise EdgepartError("give either --data or --trace (the trace.safetensors of an earlier report)")
@@ -145,7 +159,8 @@ def command(
         shuffle=shuffle,
         strategies=strategies or None,
         cost=cost,
-        grid=_numbers(thresholds) if thresholds is not None else THRESHOLDS,
+        grid=numbers(thresholds) if thresholds is not None else THRESHOLDS,
+        drops=shares or DROPS,
         batch_size=batch_size,
         threads=threads,
         temperature=temperature,
@@ -169,12 +184,7 @@ def _print(report: Report) -> None:
     title = f"full model: accuracy {percent(full.accuracy)}, {_cost(report, full.cost)} a sample\n\nif all left at"
     print_table(("exit", "tier", "accuracy", "cost"), rows, title)
     if report.temperatures:
-        scaled = [
-            (one.exit, f"{one.temperature:.3g}", percent(one.error_before), percent(one.error_after))
-            for one in report.temperatures
-        ]
-        columns = ("exit", "temperature", "calibration error", "scaled")
-        print_table(columns, scaled, "\ntemperatures learnt on validation, calibration error on test")
+        print_temperatures(report.temperatures, "test")
     headers = ("strategy", "setting", "accuracy", "cost", "saved", *(f"on {tier.name}" for tier in report.plan.tiers))
     if report.planned is not None:
         planned = report.planned
@@ -255,7 +265,8 @@ def _cost(report: Report, value: float | None) -> str:
     return "-" if value is None else report.cost_text(value)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
+    """The thresholds that ``--thresholds`` lists."""
     try:
         return tuple(float(piece) for piece in text.split(",") if piece.strip())
     except ValueError:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from edgepart.cli.output import note, parse_pairs, print_json, print_table
 from edgepart.errors import EdgepartError, FileError
-from edgepart.files import atomic_folder, require_parent, write_text
+from edgepart.files import atomic_folder, require_parent, require_replaceable, write_text
 from edgepart.units import percent, seconds, significant, size
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ REPLAYING = (
     "strategies",
     "cost",
     "gamma",
+    "drops",
     "temperature",
     "batch_size",
 )
@@ -169,7 +170,7 @@ def measure_bundle(
     opened = open_bundle(bundle)
     threshold = _threshold(opened, thresholds)
     require_matplotlib()
-    require_replaceable(output, "measured.json")
+    require_replaceable(output, "measurement", "measured.json", "measured.svg")
     pinned = parse_pairs("--pin-cores", options["pin_cores"])
     found = measure(
         opened,
@@ -268,15 +269,6 @@ def _cores(tier: str, text: str) -> list[int]:
         return [int(core) for core in text.split(",")]
     except ValueError:
         raise EdgepartError(f"--pin-cores {tier}={text} does not name cores: expected numbers, as {tier}=0,1") from None
-
-
-def require_replaceable(folder: Path, result: str) -> None:
-    """Check that nothing but an earlier measurement is replaced, which has that file."""
-    require_parent(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / result).is_file():
-        raise FileError(f"{folder} holds files that are no measurement: give a new folder")
-    if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is a file: give a folder for the measurement")
 
 
 def chosen_output(context: click.Context, output: Path, default: str) -> Path:

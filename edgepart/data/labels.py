@@ -48,6 +48,11 @@ def index_labels(
     return found, known
 
 
+def are_numbers(classes: Sequence[str]) -> bool:
+    """Whether classes have no names of their own: they are called 0, 1 … or LABEL_0, LABEL_1 …"""
+    return all(_INTEGER.fullmatch(name.upper().removeprefix("LABEL_")) for name in classes)
+
+
 def derive_classes(names: Sequence[str]) -> tuple[str, ...]:
     """The different labels, sorted; numerically if all are integers."""
     different = set(names) - {""}

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgepart.data import archive, folder, script, table
 from edgepart.data.base import Preprocessing
 from edgepart.data.dataset import Dataset
-from edgepart.data.labels import index_labels
+from edgepart.data.labels import are_numbers, index_labels
 from edgepart.data.raw import RawData
 from edgepart.errors import DataError
 
@@ -28,9 +28,10 @@ def load_dataset(source: str | Path, preprocessing: Preprocessing, *, classes: S
     preprocessing.check(raw)
     named, own = list(raw.labels), raw.classes
     if own and all(isinstance(label, int) and 0 <= label < len(own) for label in named):
-        # Names say more than indices: another archive may number the classes differently.
+        # Names say more than indices: another archive may number the classes differently, or hold others.
         by_name = [own[label] for label in named if isinstance(label, int)]
-        named = list(by_name) if classes is None or set(own) & set(classes) else named
+        unnamed = classes is not None and (are_numbers(own) or are_numbers(classes)) and not set(own) & set(classes)
+        named = named if unnamed else list(by_name)
     labels, known = index_labels(named, own if classes is None else classes, raw.source, raw.where)
     return Dataset(raw.samples, labels, known, preprocessing.encoder(), raw.source)
 
@@ -42,8 +43,8 @@ def read(source: str | Path, inputs: Sequence[str]) -> RawData:
     if colon and file.endswith(".py"):
         return script.read_script(Path(file), function, inputs)
     path = Path(source)
-    if not path.exists():
-        raise DataError(f"{path} does not exist: --data takes {_FORMS}")
+    if not text or not path.exists():
+        raise DataError(f"{text or 'an empty name'} does not exist: --data takes {_FORMS}")
     if path.is_dir():
         return folder.read_folder(path)
     if path.name.lower().endswith(table.SUFFIXES):

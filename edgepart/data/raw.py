@@ -84,12 +84,13 @@ def from_arrays(arrays: Mapping[str, Array], inputs: Sequence[str], source: str)
         also = f" (or {', '.join(INPUT_KEYS)})" if len(inputs) == 1 else ""
         wanted = f"for the network's input '{missing[0]}'{also}" if missing else "that the network takes"
         raise DataError(f"{source} has no array {wanted}: {found}")
+    labels = label_list(arrays[label_key], source)
     for name, array in chosen.items():
-        if array.ndim == 0 or len(array) != len(arrays[label_key]):
+        if array.ndim == 0 or len(array) != len(labels):
             size = len(array) if array.ndim else "no"
-            raise DataError(f"{source} has {size} samples in '{name}' but {len(arrays[label_key])} labels")
+            raise DataError(f"{source} has {size} samples in '{name}' but {len(labels)} labels")
     classes = tuple(_texts(arrays["classes"])) if "classes" in arrays else None
-    return RawData(Rows(chosen), label_list(arrays[label_key], source), source, classes)
+    return RawData(Rows(chosen), labels, source, classes)
 
 
 def label_list(values: Array, source: str) -> list[Label]:

@@ -11,15 +11,16 @@ from edgepart.data.dataset import Dataset
 from edgepart.data.load import load_dataset
 from edgepart.dispatch.base import Strategy
 from edgepart.dispatch.trace import Trace
-from edgepart.errors import BundleError, DataError, FileError
+from edgepart.errors import BundleError, DataError
 from edgepart.evaluation import selection
 from edgepart.evaluation.costs import CostModel, Facts, tabulate
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on, require_learnable
 from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.evaluation.record import record
 from edgepart.evaluation.report import PartReport, Report
-from edgepart.evaluation.report_page import write_report
-from edgepart.evaluation.stream import changing, require_window
+from edgepart.evaluation.report_page import FILES, write_report
+from edgepart.evaluation.stream import changing, require_seed, require_window
+from edgepart.files import require_replaceable
 from edgepart.graph import Graph
 from edgepart.partitioning.plan import Plan
 
@@ -77,16 +78,22 @@ def evaluate(
     asked = question(strategies, cost, grid, drops, stream=streaming, **cost_options)
     if output is not None:
         require_matplotlib()
-        require_replaceable(Path(output))
+        require_replaceable(Path(output), "report", *FILES)
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph)))
     require_learnable(asked, opened.validation, costs, temperature)
-    first, source = _test_trace(opened, data, trace, batch_size, threads)
+    found = _found(opened, data, trace)
+    following = _found(opened, then, then_trace) if streaming else None
+    if threads is not None:
+        opened.set_threads(threads)
+    first, source = _recorded(opened, found, batch_size)
     test, second, change = first, None, None
-    if streaming:
-        second, other = _test_trace(opened, then, then_trace, batch_size, threads)
+    if following is not None:
+        second, other = _recorded(opened, following, batch_size)
         test, change = changing(first, second, (source, other), window, shuffle)
         source = f"{source}, then {other}"
+    if not len(test):
+        raise DataError(f"{source} holds no samples: record data with at least one")
     report = report_on(
         opened.plan,
         opened.validation,
@@ -144,21 +151,6 @@ def router_seconds(plan: Plan, graph: Graph) -> float:
     return layers_s + lowest.start_s * lowest.device.macs_per_s / first.macs_per_s
 
 
-def require_replaceable(folder: Path) -> None:
-    """Check that a report may be written there, so that nothing else is ever replaced by one.
-
-    Raises:
-        FileError: the folder holds something that is no report, is a file, or lies in a folder that does not exist.
-    """
-    parent = folder.absolute().parent
-    if not parent.is_dir():
-        raise FileError(f"cannot write {folder}: the folder {parent} does not exist")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
-        raise FileError(f"{folder} holds files that are no report: give a new folder")
-    if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is a file: give a folder for the report")
-
-
 def _require_stream_fits(
     data: object, trace: object, then: object, then_trace: object, window: int | None, shuffle: int | None
 ) -> bool:
@@ -166,7 +158,7 @@ def _require_stream_fits(
 
     Raises:
         DataError: one data set and one trace, both of them as what follows, or a window or seed for no stream.
-        DispatchError: the window holds no sample.
+        DispatchError: the window holds no sample, or the seed is below 0.
     """
     if then is None and then_trace is None:
         if window is not None or shuffle is not None:
@@ -176,30 +168,30 @@ def _require_stream_fits(
         raise DataError("a stream takes two data sets to record, or two traces recorded earlier: give both alike")
     if window is not None:
         require_window(window)
+    if shuffle is not None:
+        require_seed(shuffle)
     return True
 
 
-def _test_trace(
-    bundle: Bundle,
-    data: Dataset | str | Path | None,
-    trace: Trace | str | Path | None,
-    batch_size: int,
-    threads: int | None,
-) -> tuple[Trace, str]:
-    """The trace to report on and the name of its data."""
+def _found(
+    bundle: Bundle, data: Dataset | str | Path | None, trace: Trace | str | Path | None
+) -> tuple[Dataset | Trace, str]:
+    """The data to record or the trace recorded earlier, and its name; nothing runs yet."""
     if (data is None) == (trace is None):
         raise DataError("give either data to record or a trace recorded earlier")
     if trace is not None:
         loaded = trace if isinstance(trace, Trace) else Trace.load(trace)
         _require_same(bundle, loaded)
         return loaded, "a trace" if isinstance(trace, Trace) else str(trace)
-    if threads is not None:
-        bundle.set_threads(threads)
     if isinstance(data, Dataset):
-        dataset = data
-    else:
-        dataset = load_dataset(str(data), bundle.preprocessing, classes=bundle.classes)
-    return record(bundle, dataset, batch_size=batch_size), dataset.source
+        return data, data.source
+    dataset = load_dataset(str(data), bundle.preprocessing, classes=bundle.classes)
+    return dataset, dataset.source
+
+
+def _recorded(bundle: Bundle, found: tuple[Dataset | Trace, str], batch_size: int) -> tuple[Trace, str]:
+    data, source = found
+    return data if isinstance(data, Trace) else record(bundle, data, batch_size=batch_size), source
 
 
 def _require_same(bundle: Bundle, trace: Trace) -> None:
@@ -214,3 +206,9 @@ def _require_same(bundle: Bundle, trace: Trace) -> None:
                 f"the trace has the {what} {', '.join(given[:8])}, the bundle has {', '.join(expected[:8])}: "
                 "record the data with this bundle"
             )
+    given, expected = trace.embeddings.shape[1], bundle.validation.embeddings.shape[1]
+    if given != expected:
+        raise BundleError(
+            f"the trace has router embeddings of {given} numbers, the bundle's validation data have {expected}: record "
+            "the data with this bundle"
+        )

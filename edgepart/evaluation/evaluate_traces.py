@@ -27,6 +27,7 @@ from edgepart.evaluation.report import (
 from edgepart.evaluation.stream import Change
 from edgepart.evaluation.stream_report import stream_report
 from edgepart.partitioning.plan import Plan
+from edgepart.progress import progress
 
 #: EdgeLessPart's .3 … .9, a finer set towards 1 where confidence decides, and one towards 0 where entropy does
 THRESHOLDS = (
@@ -34,6 +35,9 @@ THRESHOLDS = (
     *(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     *(0.55, 0.65, 0.75, 0.85, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999),
 )
+#: more of them next to 0 and 1, for exits that are surer than they are right: heads on a frozen network, or few samples
+#: that a network has learnt by heart. Not the default: with as many, ``tuned`` is no longer exact at three exits.
+FINE_THRESHOLDS = (*THRESHOLDS, 1e-5, 1e-4, 0.9995, 0.9998, 0.9999, 0.99995, 0.99999, 0.999999)
 
 _YARDSTICKS = ("fixed-tier", "oracle", "random")
 #: what strategies that adapt are held against on a stream that changes
@@ -72,10 +76,12 @@ def question(
 
     Raises:
         UnknownName: no such strategy or cost model; lists the nearest names.
-        DispatchError: an option is wrong or missing, a strategy is named twice, or a threshold is no finite number.
+        DispatchError: an option is wrong or missing, a strategy is named twice, a threshold is no finite number, or a
+            drop no share.
     """
     named: Sequence[str | Strategy] = stream_strategies() if stream else plugins.names("strategy")
-    named = named if strategies is None else strategies
+    if strategies is not None:
+        named = [strategies] if isinstance(strategies, str) else strategies
     made = [options.strategy(one) if isinstance(one, str) else one for one in named]
     if strategies is None:
         # yardsticks last, wherever strategies are listed
@@ -86,6 +92,8 @@ def question(
         raise DispatchError(f"the strategy '{double}' is named twice: name it once")
     if not grid or not all(-float("inf") < value < float("inf") for value in grid):
         raise DispatchError(f"the thresholds are {list(grid)}, expected at least one finite number")
+    if not all(0 <= drop <= 1 for drop in drops):
+        raise DispatchError(f"the accuracy drops are {list(drops)}, expected shares from 0 to 1, as .005")
     model = cost_model(cost, **cost_options) if isinstance(cost, str) else cost
     return Question(tuple(made), model, tuple(sorted(set(grid))), tuple(sorted(set(drops))), strategies is not None)
 
@@ -106,7 +114,7 @@ def require_learnable(asked: Question, validation: Trace, costs: Costs, temperat
     """
     if asked.required:
         for strategy in asked.strategies:
-            _require_promise_holds(strategy, temperature)
+            require_promise_holds(strategy, temperature)
             strategy.fit(validation, costs.table)
 
 
@@ -179,20 +187,28 @@ def _curves(
     """Every strategy on both traces, and what the user should know."""
     curves: list[selection.StrategyCurve] = []
     left_out, told = [], []
-    for strategy in asked.strategies:
-        try:
-            _require_promise_holds(strategy, temperature)
-            curves.append(selection.evaluate_strategy(strategy, validation, test, costs, asked.grid, asked.drops))
-        except (DispatchError, MissingExtra) as error:
-            if asked.required:
-                raise
-            left_out.append((strategy.name, [f"left out, since {error}"]))
-            continue
-        told.append((strategy.name, strategy.warnings))
+    with progress("trying strategies", len(asked.strategies)) as step:
+        for strategy in asked.strategies:
+            try:
+                require_promise_holds(strategy, temperature)
+                curves.append(selection.evaluate_strategy(strategy, validation, test, costs, asked.grid, asked.drops))
+            except (DispatchError, MissingExtra) as error:
+                if asked.required:
+                    raise
+                left_out.append((strategy.name, [f"left out, since {error}"]))
+                continue
+            finally:
+                step(1)
+            told.append((strategy.name, strategy.warnings))
     return curves, cautions.merged([*left_out, *told])
 
 
-def _require_promise_holds(strategy: Strategy, temperature: bool) -> None:
+def require_promise_holds(strategy: Strategy, temperature: bool) -> None:
+    """Check that what a strategy promises is not undone by temperatures.
+
+    Raises:
+        DispatchError: it is, since they were learnt on the samples of the promise.
+    """
     if temperature and isinstance(strategy, Controlled):
         raise DispatchError(
             f"the promises of '{strategy.name}' would not hold for temperatures learnt on the samples that it is "

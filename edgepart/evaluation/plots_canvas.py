@@ -65,17 +65,19 @@ class Canvas:
         return str(artist.get_gid())
 
     def legend(self, columns: int) -> None:
-        """A legend above the axes; what several of them show is named once."""
+        """A legend above the axes, in fewer columns for long names; what several of them show is named once."""
         entries: dict[str, Any] = {}
         for axes in self.grid.flat:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
                 entries.setdefault(label, handle)
         if entries:
+            # some 13 letters to an inch, and a marker and space as wide as 6
+            fit = int(13 * self._figure.get_figwidth()) // (max(map(len, entries)) + 6)
             self._figure.legend(
                 list(entries.values()),
                 list(entries),
                 loc="outside upper center",
-                ncols=columns,
+                ncols=max(1, min(columns, fit)),
                 frameon=False,
                 fontsize=10,
                 labelcolor=INK,

@@ -37,6 +37,10 @@ _PERCENT = "\u00a0%"
 SAVED = {"latency": "latency", "price": "money", "dimec": "cost"}
 
 
+#: what a report's folder holds, first the file that every one does
+FILES = ("report.json", "report.html", "figures", "trace.safetensors", "then.trace.safetensors")
+
+
 def write_report(
     folder: str | Path,
     report: Report,
@@ -136,7 +140,10 @@ def headline(report: Report) -> str:
     best = best_choice(report)
     what = SAVED.get(report.cost_model, "cost")
     if best is None:
-        return f"The full model answers {full} of the samples correctly; no strategy was evaluated."
+        told = "no strategy was evaluated"
+        if report.unreached:
+            told = f"no strategy keeps that within {drop_text(max(report.allowed_drops))} on the validation data"
+        return f"The full model answers {full} of the samples correctly; {told}."
     if best.saving <= LEAST:
         how = f"the cheapest, '{best.name}', {saved_text(best.saving)}" if best.saving < -LEAST else "none is cheaper"
         return (

@@ -112,6 +112,8 @@ def compare_runs(
             tiers, or strategies or costs that are not usable.
     """
     labelled = {"latency": "latency"} if costs is None else costs
+    if not labelled or not drops:
+        raise DispatchError(f"no {'accuracy drops' if labelled else 'costs'} were given: give at least one")
     for model in labelled.values():
         asked = question(copy.deepcopy(strategies), model, grid, drops)
     names = [strategy.name for strategy in asked.strategies]

@@ -116,7 +116,8 @@ def changing(
         shuffle: seed of a random order within each domain; the change stays where it is
 
     Raises:
-        DispatchError: the traces are not of one bundle, one is empty, or a window is longer than one of them.
+        DispatchError: the traces are not of one bundle, one is empty, a window is longer than one of them, or
+            the seed is below 0.
     """
     for trace, source in zip((first, second), sources, strict=True):
         if not len(trace):
@@ -130,9 +131,20 @@ def changing(
             "that fits on both sides of the change"
         )
     if shuffle is not None:
+        require_seed(shuffle)
         random = np.random.default_rng(shuffle)
         first, second = (trace.select(random.permutation(len(trace))) for trace in (first, second))
     return shifted(first, second), Change(len(first), size, sources, shuffle)
+
+
+def require_seed(seed: int) -> None:
+    """Check that a random order can be drawn by the seed.
+
+    Raises:
+        DispatchError: it is below 0.
+    """
+    if seed < 0:
+        raise DispatchError(f"the seed to shuffle by is {seed}, expected a whole number from 0 on")
 
 
 def require_window(window: int) -> None:

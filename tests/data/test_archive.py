@@ -126,3 +126,8 @@ def test_damaged_archives(write, tmp_path):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"broken\.npz is not a complete archive of arrays"):
             read_archive(path, ["x"])
+
+
+def test_a_single_label_is_no_list_of_labels(write):
+    with pytest.raises(DataError, match=r"have shape \(\), expected \(samples,\)"):
+        read_archive(write(a=np.zeros((2, 3)), y=3), ["a"])

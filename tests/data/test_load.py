@@ -63,6 +63,10 @@ def test_archive_that_names_its_classes(tmp_path):
     assert load_dataset(path, VECTORS, classes=["LABEL_0", "LABEL_1", "LABEL_2"]).labels.tolist() == [0, 2, 0]
     with pytest.raises(DataError, match="the label 'cat', which is none of the classes dog, cow"):
         load_dataset(path, VECTORS, classes=["dog", "cow"])
+    with pytest.raises(
+        DataError, match="sample 0 has the label 'cat', which is none of the classes plane, ship, truck"
+    ):
+        load_dataset(path, VECTORS, classes=["plane", "ship", "truck"])
 
 
 def test_image_folder(tmp_path):
@@ -179,6 +183,8 @@ def test_functions_and_files_that_are_not_there(script, tmp_path):
         load_dataset(script("def data(): pass", "dta"), VECTORS)
     with pytest.raises(DataError, match=r"none\.py does not exist"):
         load_dataset(tmp_path / "none.py:data", VECTORS)
+    with pytest.raises(DataError, match="an empty name does not exist"):
+        load_dataset("", VECTORS)
     with pytest.raises(DataError, match=r"none\.tsv does not exist: --data takes \.tsv or \.csv"):
         load_dataset(tmp_path / "none.tsv", VECTORS)
     (tmp_path / "a.parquet").write_text("")

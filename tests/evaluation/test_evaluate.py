@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -357,3 +358,58 @@ def test_the_command_s_mistakes(bundle: Path, options: list[str], message: str) 
     result = CliRunner().invoke(command, [str(bundle), *options])
     assert isinstance(result.exception, EdgepartError)
     assert message in str(result.exception)
+
+
+def test_what_lies_beside_an_earlier_report_is_not_lost(bundle: Path, tmp_path: Path) -> None:
+    asking = {"trace": trace_for(PLAN, seed=2), "strategies": ["confidence"], "output": tmp_path / "report"}
+    evaluate_bundle(bundle, **asking)  # type: ignore[arg-type]
+    evaluate_bundle(bundle, **asking)  # type: ignore[arg-type]
+    (tmp_path / "report" / "notes.txt").write_text("mine")
+    with pytest.raises(FileError, match=r"holds notes.txt beside its report, .* move that, or give a new folder"):
+        evaluate_bundle(bundle, **asking)  # type: ignore[arg-type]
+    assert (tmp_path / "report" / "notes.txt").read_text() == "mine"
+
+
+def test_a_trace_of_other_embeddings_or_of_nothing_is_refused(bundle: Path) -> None:
+    test = trace_for(PLAN, 50, seed=2)
+    with pytest.raises(BundleError, match="the trace has router embeddings of 3 numbers, the bundle's"):
+        evaluate_bundle(bundle, trace=replace(test, embeddings=np.zeros((50, 3), np.float32)))
+    with pytest.raises(DataError, match="a trace holds no samples: record data with at least one"):
+        evaluate_bundle(bundle, trace=test.select(np.arange(0)))
+
+
+def test_what_follows_is_read_before_anything_is_recorded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("recorded")
+
+    module = importlib.import_module("edgepart.evaluation.evaluate")
+    monkeypatch.setattr(module.Bundle, "preprocessing", None)
+    monkeypatch.setattr(module, "record", refuse)
+    monkeypatch.setattr(module, "load_dataset", lambda source, *_, **__: _no_file(source))
+    with pytest.raises(DataError, match=r"books\.tsv does not exist"):
+        evaluate_bundle(bundle, "films.tsv", then="books.tsv")
+
+
+def _no_file(source: str) -> SimpleNamespace:
+    if source == "books.tsv":
+        raise DataError(f"{source} does not exist")
+    return SimpleNamespace(source=source)
+
+
+def test_a_promise_is_shown_at_the_drop_that_is_asked_for(bundle: Path, tmp_path: Path) -> None:
+    trace_for(PLAN, seed=2).save(tmp_path / "trace.safetensors")
+    asked = [str(bundle), "--trace", str(tmp_path / "trace.safetensors"), "--strategy", "controlled:epsilon=0.3"]
+    shown = CliRunner().invoke(command, [*asked, "--drop", "30", "-o", str(tmp_path / "at-30")], catch_exceptions=False)
+    assert "accuracy drop of at most 30 % on validation" in shown.output
+    assert "at most 30 % accuracy drop, promised with 90 % probability" in shown.output
+    hidden = CliRunner().invoke(command, [*asked, "-o", str(tmp_path / "usual")], catch_exceptions=False)
+    assert "no strategy keeps that within 1" in hidden.output
+    usual, other = (Report.load(tmp_path / name / "report.json").allowed_drops for name in ("usual", "at-30"))
+    assert (usual, other) == ((0.005, 0.01), (0.3,))
+
+
+def test_drops_are_shares_and_one_name_is_one_strategy() -> None:
+    assert [one.name for one in question("margin").strategies] == ["margin"]
+    for drop in (-0.1, 5, float("nan")):
+        with pytest.raises(DispatchError, match=r"the accuracy drops are .*, expected shares from 0 to 1"):
+            question(["margin"], drops=[drop])

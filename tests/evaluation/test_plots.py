@@ -9,7 +9,7 @@ from report_samples import chain, plan_for, report_for, transformer
 from edgepart.dispatch.data_map import DataMap
 from edgepart.errors import MissingExtra
 from edgepart.evaluation import plots
-from edgepart.evaluation.plots_canvas import require_matplotlib
+from edgepart.evaluation.plots_canvas import Canvas, require_matplotlib
 from edgepart.evaluation.plots_curves import MOST, accuracy_cost, styles, validation_frontier
 from edgepart.evaluation.report import CurvePoint, DataMapReport, PlanReport
 from edgepart.evaluation.report_style import FAINT, NEUTRAL, inline, strategy_styles, text_on, tier_colour
@@ -30,6 +30,18 @@ def samples(count: int) -> DataMap:
     generator = np.random.default_rng(0)
     confidence, variance = generator.random(count), generator.random(count) / 20
     return DataMap(confidence, variance, np.sqrt(variance))
+
+
+@pytest.mark.parametrize("length", [8, 20, 40])
+def test_a_legend_of_long_names_stays_inside_the_figure(length: int) -> None:
+    canvas = Canvas("Nine lines", 5.8, 4.6)
+    for number in range(9):
+        canvas.axes.plot([0, 1], [0, number], label=f"{number} cartography-adaptive:drift=page-hinkley"[:length])
+    canvas.legend(columns=3)
+    figure = canvas.axes.figure
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert 0 <= legend.get_window_extent().x0 < legend.get_window_extent().x1 <= figure.bbox.width
 
 
 def test_every_setting_of_every_strategy_can_be_read_off_the_curves() -> None:

@@ -12,7 +12,7 @@ from edgepart.dispatch.trace import Trace
 from edgepart.errors import FileError
 from edgepart.evaluation.costs import Facts, tabulate
 from edgepart.evaluation.evaluate_traces import question, report_on
-from edgepart.evaluation.report import FullModel, Report, wilson
+from edgepart.evaluation.report import FullModel, Report, Unreached, wilson
 from edgepart.evaluation.report_page import beside, figures, headline, points, render_page, saved_text, write_report
 from edgepart.evaluation.report_style import NEUTRAL
 from edgepart.graph import Graph
@@ -169,6 +169,10 @@ def test_beside_the_headline_stand_a_blind_choice_and_the_ceiling() -> None:
 def test_the_headline_is_honest_where_nothing_is_saved() -> None:
     report = report_for(PLAN, ("oracle",))
     assert headline(report) == "The full model answers 89.4 % of the samples correctly; no strategy was evaluated."
+    few = report_for(PLAN).model_copy(
+        update={"strategies": (), "unreached": (Unreached(name="margin", allowed_drop=0.01, validation_accuracy=0.8),)}
+    )
+    assert headline(few).endswith("no strategy keeps that within 1\u00a0% on the validation data.")
     costly = report_for(PLAN)
     dear = [entry.model_copy(update={"saving": -0.2}) for entry in costly.strategies]
     assert headline(costly.model_copy(update={"strategies": tuple(dear)})).replace("\u00a0", " ") == (

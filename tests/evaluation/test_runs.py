@@ -312,6 +312,12 @@ def test_runs_of_other_plans_are_refused() -> None:
         compare_runs([RUNS[0], spoilt(other, labels=RUNS[0].test.labels)], ["confidence"])
 
 
+@pytest.mark.parametrize(("given", "missing"), [({"costs": {}}, "no costs"), ({"drops": ()}, "no accuracy drops")])
+def test_costs_and_drops_must_be_given(given: dict[str, Any], missing: str) -> None:
+    with pytest.raises(DispatchError, match=f"{missing} were given: give at least one"):
+        compare_runs(RUNS, ["confidence"], **given)
+
+
 def test_the_reference_must_be_there() -> None:
     with pytest.raises(DispatchError, match="the reference 'confidence' is not among the strategies entropy, oracle"):
         compare_runs(RUNS, ["entropy", "oracle"])

@@ -315,7 +315,8 @@ def test_a_short_side_is_left_to_chance(bundle: Path, samples: int, told: str) -
         ({"then_trace": trace_for(PLAN, 20, classes=5)}, "the trace has the classes"),
         ({"then_trace": trace_for(plan_for(chain(9), (3,)), 20)}, "the trace has the exits"),
         ({"then_trace": second(20).select(np.arange(0))}, "a trace holds no samples"),
-        ({"then_trace": replace(second(20), embeddings=np.zeros((20, 3), np.float32))}, "embedding lengths"),
+        ({"then_trace": replace(second(20), embeddings=np.zeros((20, 3), np.float32))}, "embeddings of 3 numbers"),
+        ({"then_trace": second(20), "shuffle": -1}, "the seed to shuffle by is -1, expected a whole number from 0 on"),
     ],
 )
 def test_streams_that_make_no_sense(bundle: Path, asking: dict[str, object], message: str) -> None:

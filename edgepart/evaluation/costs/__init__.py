@@ -37,7 +37,8 @@ def cost_models(texts: Sequence[str], options: Mapping[str, Any]) -> list[CostMo
     }
     for key in given:
         if not any(key in names for names in known.values()):
-            raise DispatchError(f"no cost model among {', '.join(texts)} has the option '{key}': leave it out")
+            models = f"{'the cost model' if len(texts) == 1 else 'any of the cost models'} {', '.join(texts)}"
+            raise DispatchError(f"the option '{key}' is not known to {models}: leave it out")
     return [
         construct("cost model", text, {key: value for key, value in given.items() if key in known[text]})
         for text in texts

@@ -87,7 +87,7 @@ class Dimec(CostModel):
         if facts.graph is None:
             raise DispatchError(
                 "the cost model 'dimec' counts encoder layers and was given no network to count them in: give their "
-                "number by the end of every tier, as layers=4/6/12"
+                "number by the end of every tier, as --cost dimec:layers=4/6/12"
             )
         return counted(plan, facts.graph)
 

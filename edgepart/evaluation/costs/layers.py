@@ -35,7 +35,8 @@ def given(plan: Plan, layers: tuple[int, ...]) -> LayerCounts:
         if point.depth != held:
             raise DispatchError(
                 f"the exit '{point.name}' lies inside tier '{point.tier}', so the count by the tier's end does not "
-                "tell its layers: leave 'layers' out to have them counted in the network"
+                "tell its layers: leave 'layers' out to have a network's numbered blocks counted, or use the cost "
+                "model latency or price"
             )
     by_tier = dict(zip(plan.tier_names, layers, strict=True))
     return LayerCounts(tuple(by_tier[name] for name in plan.exit_tiers), layers)
@@ -65,7 +66,7 @@ def _blocks(graph: Graph) -> list[set[str]]:
     if not members:
         raise DispatchError(
             f"the network '{graph.name}' has no numbered blocks to count as encoder layers: give their number by the "
-            "end of every tier, as layers=4/6/12"
+            "end of every tier, as --cost dimec:layers=4/6/12"
         )
     family = {block: re.sub(r"\d+", "#", block) for block in members}
     largest = Counter(family.values()).most_common(1)[0][0]
