@@ -54,7 +54,7 @@ RULES = """\
   is not shown to be lower; without being worse in the other.
 - **±** is the standard deviation over seeds, the figure before it their mean. A seed without a setting that keeps the
   accuracy, at no more than the full model's cost, is left to the full model and counts as nothing saved (*none* tells
-  how many).
+  how many). A *run* is a seed under one cost.
 - **Intervals** hold 95 % ({resamples:,} resamples). Every resample draws the test samples again, the same ones for all
   strategies and seeds, and the seeds too (the pigeonhole bootstrap, Owen 2007). With three seeds the part of the seeds
   is a rough one: an interval reaches to about the worst and the best of them. *better* and *worse*: the interval does
@@ -117,6 +117,7 @@ def section(record: RunsReport, task: TaskReport) -> Iterator[str]:
     for case in own:
         yield f"- {winner(case)}"
     yield from plain_statements(own)
+    yield from (f"- {warning}." for warning in task.warnings)
     yield ""
     yield f"![saved by strategy on {task.task}](dispatch/{slug(task.task)}.svg)\n"
     yield (
@@ -125,10 +126,6 @@ def section(record: RunsReport, task: TaskReport) -> Iterator[str]:
     )
     for number, case in enumerate(own):
         yield from folded(f"{case.cost.label}: {case.cost.description}", strategy_table(case), number == 0)
-    for warning in task.warnings:
-        yield f"- {warning}"
-    if task.warnings:
-        yield ""
 
 
 def winner(case: Case) -> str:

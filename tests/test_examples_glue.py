@@ -18,7 +18,7 @@ from edgepart import plugins
 from edgepart.dispatch.fixed_tier import FixedTier
 from edgepart.evaluation.costs import Facts
 from edgepart.evaluation.runs import Run
-from edgepart.evaluation.runs_report import RunsReport
+from edgepart.evaluation.runs_report import ExitAccuracy, RunsReport, Spread
 from edgepart.graph import Graph, Layer, Tensor
 from edgepart.testing.cost_models import example_plan
 from edgepart.testing.traces import synthetic_trace
@@ -96,6 +96,23 @@ class TestTasks:
         assert drawn[0] == drawn[1] != drawn[2]
         assert len({text for text, _ in drawn[0]}) == 20
         assert example.tasks.drawn(rows, None, 0) == example.tasks.drawn(rows, 50, 1) == rows
+
+    def test_further_rows_are_new_to_every_seed(self, example):
+        rows = [[f"text {number}", "0"] for number in range(400)] + [
+            [f"Text  {number} ", "1"] for number in range(0, 400, 2)
+        ]
+        found = example.tasks.further(rows, 40)
+        texts = [example.tasks.text(row) for row in found]
+        assert len(set(texts)) == len(texts) > 50
+        for seed in example.tasks.SEEDS:
+            assert not {" ".join(text.lower().split()) for text, _ in example.tasks.drawn(rows, 40, seed)} & set(texts)
+        assert example.tasks.further(rows, None) == example.tasks.further(rows, 600) == []
+        many = [[f"text {number}", "0"] for number in range(5_000)]
+        assert len(example.tasks.further(many, 10)) == example.tasks.MOST_FURTHER
+
+    def test_a_pair_of_texts_is_not_the_same_as_the_two_swapped(self, example):
+        assert example.tasks.text(["A  b", "c", "1"]) == example.tasks.text(["a b", "C", "0"])
+        assert len({example.tasks.text(row) for row in (["a b", "c", "1"], ["a", "b c", "1"], ["c", "a b", "1"])}) == 3
 
     def test_rows_come_from_the_users_folder(self, example, tmp_path, monkeypatch):
         folder = tmp_path / "text" / "cola"
@@ -224,6 +241,44 @@ class TestTables:
         )
         assert cells == ["mobile alone", matthews, "-75 % ± 0", accuracy, "-75 % ± 0", "-67 %"]
 
+    def test_a_second_set_of_test_samples_counts_once_in_means(self, example, compared):
+        usual = [x for x in compared.points if not x.varied and x.gamma == 9.0]
+        again = [replace(x, task="SST-2 (phrases)", saving_mobile=9.0) for x in usual if x.task == "CoLA"]
+        assert example.tables.FURTHER == ("SST-2 (phrases)",)
+        with_it, without = (list(example.tables.paper_table(some)) for some in (usual + again, usual))
+        assert [line.split(" | ")[-1] for line in with_it] == [line.split(" | ")[-1] for line in without]
+        cost = [example.figures.by_task(some, lambda x: x.saving_mobile) for some in (usual + again, usual)]
+        assert cost[0] == cost[1] < 1
+
+    def test_what_is_known_of_the_samples_is_said(self, example, compared):
+        task, runs = compared.report.tasks[0], RUNS[:2]
+        assert task.warnings[0] == (
+            "the 60 test samples are a part of GLUE's official development set, which has 1,043"
+        )
+        whole = task.model_copy(update={"samples": 1_043})
+        assert "a part of" not in " ".join(example.tables.notes(whole, runs))
+        phrases = task.model_copy(update={"task": "SST-2 (phrases)"})
+        assert "others of the same sentences stand in training" in next(example.tables.notes(phrases, runs))
+
+    def test_a_classifier_that_has_learnt_nothing_is_named(self, example):
+        """Of 60 samples, half with either label: one always, one right on 34, and one on 48."""
+        runs = [run_of("MRPC", seed) for seed in (0, 1)]
+        labels = runs[0].test.labels
+        answers = np.stack([np.zeros(60, int), np.where(np.arange(60) < 26, 1 - labels, labels), labels], axis=1)
+        answers[48:, 2] = 1 - labels[48:]
+        runs = [replace(run, test=replace(run.test, logits=np.eye(2, dtype=np.float32)[answers])) for run in runs]
+        exits = [
+            ExitAccuracy(name=name, tier=tier, accuracy=Spread(seeds=(right, right)))
+            for name, tier, right in zip(PLAN.exit_names, PLAN.tier_names, (0.5, 34 / 60, 0.8), strict=True)
+        ]
+        told = list(example.tables.notes(SimpleNamespace(task="MRPC", samples=60, exits=exits), runs))
+        no_more = "always the more frequent label on 50.0 %: no difference shown"
+        assert told[1:] == [
+            "seeds 0, 1: the classifier on mobile gives every test sample the same label",
+            f"the classifier on mobile is right on 50.0 %, {no_more}",
+            f"the classifier on edge is right on 56.7 %, {no_more}",
+        ]
+
     def test_numbers(self, example):
         assert example.tables.spread([0.5, 0.6]) == "55.0 ± 7.1"
         assert example.tables.spread([0.5]) == "50.0"
@@ -280,6 +335,26 @@ class TestSteps:
         ran.run.train_and_record("cola", 1, ran.given)
         assert [words[0] for words in ran.commands] == ["build", "evaluate", "evaluate"]
 
+    def test_a_finished_run_gets_the_second_set_of_test_samples(self, ran, monkeypatch):
+        further = [["new", "1"]]
+        monkeypatch.setattr(ran.run, "further", lambda rows, most: further)
+        folder = ran.given.output / "sst2" / "1"
+        (folder / "bundle").mkdir(parents=True)
+        (folder / "report").mkdir()
+        (folder / "report" / "trace.safetensors").touch()
+        ran.run.train_and_record("sst2", 1, ran.given)
+        (evaluate,) = ran.commands
+        assert evaluate[:4] == ["evaluate", str(folder / "bundle"), "--data", str(folder / "further.tsv")]
+        assert evaluate[-1] == str(folder / "report_further")
+        assert (folder / "further.tsv").read_text().splitlines() == ["text\tlabel", "new\t1"]
+        ran.run.train_and_record("sst2", 1, ran.given)
+        assert len(ran.commands) == 1
+        # seeds whose rows these may be have none, and so has a file that is all drawn
+        ran.run.train_and_record("sst2", 10, ran.given)
+        further.clear()
+        ran.run.train_and_record("sst2", 2, ran.given)
+        assert [words[0] for words in ran.commands[1:]] == ["build", "evaluate"] * 2
+
     def test_a_folder_keeps_its_settings(self, ran):
         ran.run.require_same(ran.given)
         ran.run.require_same(ran.given)
@@ -288,12 +363,13 @@ class TestSteps:
             ran.run.require_same(ran.given)
 
     def test_finished_runs_are_found_in_order(self, example, tmp_path, monkeypatch):
-        for name, seed in (("mrpc", 0), ("cola", 10), ("cola", 2), ("sst2", 1)):
-            (tmp_path / name / str(seed) / "report").mkdir(parents=True)
-            if name != "sst2":
-                (tmp_path / name / str(seed) / "report" / "trace.safetensors").touch()
+        for name, seed in (("mrpc", 0), ("cola", 10), ("cola", 2), ("sst2", 1), ("rte", 0)):
+            report = tmp_path / name / str(seed) / ("report_further" if name == "sst2" else "report")
+            report.mkdir(parents=True)
+            if name != "rte":
+                (report / "trace.safetensors").touch()
         monkeypatch.setattr(example.tables.Run, "of_bundle", lambda bundle, trace, task, seed: (task, seed))
-        assert example.tables.finished(tmp_path) == [("CoLA", 2), ("CoLA", 10), ("MRPC", 0)]
+        assert example.tables.finished(tmp_path) == [("SST-2 (phrases)", 1), ("CoLA", 2), ("CoLA", 10), ("MRPC", 0)]
 
 
 @pytest.mark.slow

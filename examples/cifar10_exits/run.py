@@ -29,7 +29,7 @@ from tables import Seconds, Timing, page
 from edgepart import plugins
 from edgepart.errors import EdgepartError
 from edgepart.evaluation.costs import CostModel, cost_model
-from edgepart.evaluation.evaluate_traces import THRESHOLDS
+from edgepart.evaluation.evaluate_traces import FINE_THRESHOLDS
 from edgepart.evaluation.runs import Run, compare_runs
 
 TIERS = {"mobile": "raspberry-pi-4", "edge": "jetson-orin-nano", "cloud": "cloud-gpu"}
@@ -39,8 +39,6 @@ LINKS = {"mobile:edge": "wifi", "edge:cloud": "ethernet"}
 FAR = ("edge", "cloud", "4g")
 NEAR_LABEL, FAR_LABEL = "latency, cloud over Ethernet", "latency, cloud over 4G"
 PRICE = "google-cloud-functions"
-#: more of them next to 0 and 1: heads on frozen features are surer than they are right
-GRID = (*THRESHOLDS, 1e-5, 1e-4, 0.9995, 0.9998, 0.9999, 0.99995, 0.99999, 0.999999)
 #: beside those that are registered
 VARIANTS = ("cartography:objective=routed", "cartography-adaptive:objective=routed")
 
@@ -86,7 +84,7 @@ def runs_of(name: str, arguments: argparse.Namespace) -> list[Run]:
         learn = ["--data", data["train"], "--validation", data["calibration"], "--seed", seed]
         made_of = [plan, data["train"], data["calibration"]]
         steps.edgepart("build", model, plan, *learn, *words, reads=made_of, output=bundle, threads=arguments.threads)
-        recorded = ["--data", data["test"], "--thresholds", ",".join(map(str, sorted(GRID)))]
+        recorded = ["--data", data["test"], "--thresholds", ",".join(map(str, sorted(FINE_THRESHOLDS)))]
         read = [bundle, data["test"]]
         steps.edgepart("evaluate", bundle, *recorded, reads=read, output=report, threads=arguments.threads)
         runs.append(Run.of_bundle(bundle, report / "trace.safetensors", network.title, seed))
@@ -112,7 +110,9 @@ def cost_models() -> dict[str, CostModel]:
 def compare(runs: list[Run], folder: Path) -> None:
     """The record of all runs, the page and the figures."""
     strategies = [*plugins.names("strategy"), *VARIANTS]
-    report = compare_runs(runs, strategies, cost_models(), grid=GRID, command="python examples/cifar10_exits/run.py")
+    command = "python examples/cifar10_exits/run.py"
+    # heads on frozen features are surer than they are right
+    report = compare_runs(runs, strategies, cost_models(), grid=FINE_THRESHOLDS, command=command)
     report.save(folder / "runs.json")
     first = {run.task: run for run in reversed(runs)}
     timing = {task: timing_of(run) for task, run in first.items()}

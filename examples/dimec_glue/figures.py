@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from points import VARIED, WEIGHTS, Case, Point, fitted, gammas, mean_std
+from tasks import FURTHER
 
 from edgepart.dispatch.cartography import Cartography
 from edgepart.dispatch.data_map import DataMap
@@ -40,9 +41,12 @@ LABELS = {name: f"{symbol}, times its value" for name, symbol in VARIED.items()}
 
 
 def draw(runs: Sequence[Run], points: Sequence[Point], weight: float, folder: Path) -> None:
-    """Every figure; maps and embeddings are of each task's first seed, the rest are means over seeds."""
+    """Every figure; maps and embeddings are of each task's first seed, the rest are means over seeds.
+
+    Maps are of validation samples, which a task's second set of test samples shares.
+    """
     folder.mkdir(exist_ok=True)
-    mapped = [Mapped(run, weight) for run in runs]
+    mapped = [Mapped(run, weight) for run in runs if run.task not in FURTHER]
     first = list({one.run.task: one for one in reversed(mapped)}.values())[::-1]
     save(data_maps(first), folder / "data_map.png")
     save(embeddings(first), folder / "tsne.png")
@@ -209,8 +213,8 @@ def curves(axes: Any, points: Sequence[Point], value: Callable[[Point], float]) 
 
 
 def by_task(points: Sequence[Point], value: Callable[[Point], float]) -> float:
-    """Mean over tasks of the mean over seeds."""
-    tasks = {point.task for point in points}
+    """Mean over tasks, each by its first set of test samples, of the mean over seeds."""
+    tasks = {point.task for point in points} - set(FURTHER)
     return float(np.mean([np.mean([value(x) for x in points if x.task == task]) for task in tasks]))
 
 

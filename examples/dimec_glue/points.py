@@ -23,7 +23,7 @@ from edgepart.dispatch.trace import Trace
 from edgepart.evaluation.costs import Costs, tabulate
 from edgepart.evaluation.costs.dimec import Dimec
 from edgepart.evaluation.costs.layers import counted
-from edgepart.evaluation.evaluate_traces import THRESHOLDS
+from edgepart.evaluation.evaluate_traces import FINE_THRESHOLDS
 from edgepart.evaluation.metrics import summary
 from edgepart.evaluation.runs import Run
 from edgepart.evaluation.selection import evaluate_strategy
@@ -106,10 +106,10 @@ def paper_points(run: Run, gamma: float, weight: float) -> Iterator[Point]:
     """Every method of Table I, the single tiers, and the oracle as the ceiling."""
     case = Case.of(run, gamma, weight)
     fixed = fitted(FixedTier(), case)
-    for setting in fixed.settings(THRESHOLDS):
+    for setting in fixed.settings(FINE_THRESHOLDS):
         yield point(f"{setting.label} alone", case, setting.label, fixed.policy(setting).decide(run.test))
     random = fitted(Random(seed=run.seed), case)
-    equal = random.settings(THRESHOLDS)[0]
+    equal = random.settings(FINE_THRESHOLDS)[0]
     yield point("Random", case, equal.label, random.policy(equal).decide(run.test))
     yield in_the_cloud(case)
     for method, strategy in rewarded(weight).items():
@@ -165,7 +165,7 @@ def by_reward(method: str, strategy: Strategy, case: Case) -> Point:
     """At the setting with the greatest mean reward on validation; of several the first."""
     fitted(strategy, case)
     validation = case.run.validation
-    settings = strategy.settings(THRESHOLDS)
+    settings = strategy.settings(FINE_THRESHOLDS)
     rewards = [reward(validation, strategy.rehearse(setting, validation), case) for setting in settings]
     best = settings[int(np.argmax(rewards))]
     return point(method, case, best.label, strategy.policy(best).decide(case.run.test))
@@ -199,7 +199,7 @@ def cloud_costs(case: Case) -> np.ndarray:
 
 def kept(strategy: Strategy, run: Run, costs: Costs) -> tuple[str, Decisions]:
     """The cheapest setting that keeps the accuracy on validation, and what it decides about the test samples."""
-    curve = evaluate_strategy(strategy, run.validation, run.test, costs, THRESHOLDS, (DROP,))
+    curve = evaluate_strategy(strategy, run.validation, run.test, costs, FINE_THRESHOLDS, (DROP,))
     index = curve.choices[0].index
     if index is None:
         tiers, exits = costs.table.shape

@@ -131,6 +131,22 @@ def test_the_answer_and_the_plain_statements(page: Any) -> None:
     assert "| 1 of 2 |" in text  # the seed without a setting
 
 
+def test_where_a_promise_was_broken_and_networks_that_were_tested_twice(page: Any) -> None:
+    made = record()
+    tasks = []
+    for name, change in (("CoLA", -0.004), ("CoLA (online)", -0.02)):
+        (cost,) = made.tasks[0].costs
+        controlled = outcome("controlled", 0.2, change, settings=("a", "all to the final exit"))
+        controlled = controlled.model_copy(update={"validation_saving": Spread(seeds=(0.4, 0.0))})
+        tried = [one if one.strategy != "confidence" else outcome("confidence", 0.4, change) for one in cost.outcomes]
+        changed = cost.model_copy(update={"outcomes": (controlled, *tried)})
+        tasks.append(made.tasks[0].model_copy(update={"task": name, "costs": (changed,)}))
+    text = page.page([made.model_copy(update={"tasks": tuple(tasks)})])
+    assert "something in 2 of 4 runs, and was kept on test in 1 of these (CoLA (online) 0 of 1); saves 20.0 %" in text
+    assert "it could be had in 4 of 4 runs, and was kept on test in 2 of these (CoLA (online) 0 of 2)." in text
+    assert "2 cases (1 task × costs, CoLA on two sets of test samples)" in text
+
+
 def test_a_method_that_wins_is_said_to_win(page: Any) -> None:
     text = page.page([record(cartography=0.02, by_lot=0.03, saved=0.5, fixed=0.5)])
     assert "does not beat a simple threshold" not in text
