@@ -114,7 +114,8 @@ for all samples together. Exits stay local to their part. The plan says which sh
   worth its start takes another cut or two (branch and bound). The rounding of the solver's integers is the gap that the
   plan states.
 - **Dynamic programming** on chains, and an **integer program** (HiGHS) elsewhere, for memory, ceilings, money and
-  throughput. What is not proven optimal in time is reported with its remaining gap.
+  throughput. What is not proven optimal in time is reported with its remaining gap. Memory is needed at as many moments
+  as there are layers, and few of them decide anything: the others are left out until a solution oversteps them.
 - All of them are tested against trying every placement, on random networks of up to nine layers.
 
 """

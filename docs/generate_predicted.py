@@ -24,9 +24,9 @@ of its own, and *in a chain*, one pinned process a part, tensors over loopback, 
 the whole* is the error of what a part takes of the whole network, both predicted and both measured together: what is
 left when a machine that became faster or slower after the profile is taken out.
 
-In a chain a part starts cold: while the others work its process waits, and its caches are theirs. What that costs is
-in the profile (`wake_up`) and predicted on top of each part. End to end so is the way over loopback, from the link as
-`edgepart profile --link` measures it. `python benchmarks/predicted.py`
+In a chain a part starts cold: while the others work its process waits. What that costs is in the profile (`wake_up`)
+and predicted on top of each part. End to end so is the way over loopback, from the link as `edgepart profile --link`
+measures it. `python benchmarks/predicted.py`
 """
 
 

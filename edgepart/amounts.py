@@ -55,7 +55,7 @@ class Amount(NamedTuple):
 
 
 def parse_amount(text: str, unit: str, what: str, default: str = "") -> Amount:
-    """``10ms`` in seconds, ``200MB`` in bytes, ``0.5J``, ``2e-6USD``, ``10kbps`` in bit/s, or a plain number.
+    """``10ms`` in seconds, ``200MB`` in whole bytes, ``0.5J``, ``2e-6USD``, ``10kbps`` in bit/s, or a plain number.
 
     Args:
         unit: base unit of the number to return, a key of :data:`MEASURES`
@@ -79,7 +79,10 @@ def parse_amount(text: str, unit: str, what: str, default: str = "") -> Amount:
         near = [f"{found[1]}{each}" for each in _near(stated, measure)]
         hint = f"did you mean {' or '.join(near)}?" if near else _expected(measure)
         raise PlanError(f"'{stated}' in {given} is not a unit of {measure.words}: {hint}")
-    return Amount(value * factor, stated)
+    if value * factor == math.inf:
+        raise PlanError(f"{given} is too large: {_expected(measure)}")
+    # 2.3 * 1e6 is a little less than 2,300,000
+    return Amount(float(round(value * factor)) if unit == "bytes" else value * factor, stated)
 
 
 def parse_size(text: str, what: str) -> int:

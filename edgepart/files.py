@@ -71,7 +71,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 def replace_folder(source: Path, target: Path) -> None:
     """Move ``source`` to ``target``; an older ``target`` is kept until the move has succeeded."""
     old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
     if target.exists():
         os.replace(target, old)
     try:
@@ -80,7 +80,15 @@ def replace_folder(source: Path, target: Path) -> None:
         if old.exists():
             os.replace(old, target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, or a link to one, which leaves what it points to as it is."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -255,6 +263,8 @@ def require_parent(target: Path) -> None:
 def require_replaceable(folder: Path, what: str, result: str, *others: str) -> None:
     """Check that a folder may be replaced: it is new or empty, or holds an earlier one of its kind and nothing else.
 
+    Hidden files beside it do not count, for file browsers leave theirs everywhere; a hidden folder, as .git, does.
+
     Args:
         what: the kind, as ``report``
         result: the file that every folder of the kind holds
@@ -269,7 +279,8 @@ def require_replaceable(folder: Path, what: str, result: str, *others: str) -> N
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if found and result not in found:
         raise FileError(f"{folder} holds files that are no {what}: give a new folder")
-    foreign = [name for name in found if name not in (result, *others) and not name.startswith(".")]
+    beside = [name for name in found if name not in (result, *others)]
+    foreign = [name for name in beside if not name.startswith(".") or (folder / name).is_dir()]
     if foreign:
         raise FileError(
             f"{folder} holds {foreign[0]} beside its {what}, and would be replaced as a whole: move that, or give "

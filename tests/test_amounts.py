@@ -13,6 +13,11 @@ def test_bytes_are_kept_exactly(number):
     assert parse_size(f"{number}B", "--answer") == number
 
 
+@pytest.mark.parametrize(("text", "expected"), [("2.3MB", 2_300_000), ("1.001kB", 1001), ("0.29kB", 290)])
+def test_a_size_is_rounded_to_whole_bytes(text, expected):
+    assert parse_size(text, "--answer") == parse_amount(text, "bytes", "--limit").value == expected
+
+
 @pytest.mark.parametrize(
     ("text", "unit", "expected"),
     [
@@ -71,6 +76,7 @@ def test_amounts_have_units(text, unit, expected):
         ("MB", "bytes", "is not a size in bytes"),
         ("1 2", "bytes", "is not a size in bytes"),
         ("1e999B", "bytes", "is not a size in bytes"),
+        ("1e305GB", "bytes", "--limit x=1e305GB is too large: expected a number with B"),
         ("nan", "s", "is not a time"),
         ("inf", "s", "is not a time"),
         ("-1", "", "is below 0: expected a number of 0 or more, as 1"),

@@ -98,6 +98,16 @@ def test_results_have_ordinary_permissions(tmp_path):
     assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o755
 
 
+def test_a_link_gives_way_to_the_folder_and_what_it_points_to_stays(tmp_path):
+    write_folder(tmp_path / "elsewhere", "mine")
+    (tmp_path / "result").symlink_to(tmp_path / "elsewhere")
+    for name in ("first", "second"):
+        write_folder(tmp_path / "result", name)
+        assert names(tmp_path / "result") == [name]
+    assert names(tmp_path / "elsewhere") == ["mine"]
+    assert names(tmp_path) == ["elsewhere", "result"]
+
+
 @pytest.mark.parametrize("write", [write_text, write_folder])
 def test_a_missing_parent_is_named(tmp_path, write):
     with pytest.raises(FileError, match=r"the folder .*nowhere does not exist"):
@@ -212,6 +222,10 @@ def test_only_a_folder_of_the_same_kind_is_replaceable(tmp_path):
     (folder / "batches.json").touch()
     (folder / ".hidden").touch()
     require_replaceable(folder, "measurement", "batches.json", "batches.svg")
+    (folder / ".git").mkdir()
+    with pytest.raises(FileError, match=r"holds \.git beside its measurement"):
+        require_replaceable(folder, "measurement", "batches.json", "batches.svg")
+    (folder / ".git").rmdir()
     (folder / "mine.csv").touch()
     with pytest.raises(FileError, match=r"holds mine\.csv beside its measurement"):
         require_replaceable(folder, "measurement", "batches.json", "batches.svg")

@@ -162,6 +162,7 @@ class _Batch:
             # the logits are at hand: nothing is lost of them
             self._temperatures, policy = policy.temperatures, policy.policy
         self._policy, self._learns = policy, type(policy).observe is not Policy.observe
+        self._reads = self._learns and policy.uses_probabilities
         self._inputs = dict(zip(bundle.signature.input_names, bundle.signature.checked(arrays), strict=True))
         self._layout = bundle.layout
         count = rows.count(bundle.signature.inputs, self._inputs)
@@ -228,6 +229,8 @@ class _Batch:
         if going_on < len(held) or exit_index < self._groups[-1]:
             meets = (self._left[held] < 0) & (self._first[held] <= exit_index)
             asked, said = held[meets], said[meets]
+            if not len(asked):
+                return
         finite = np.isfinite(said)
         if not finite.all():
             wrong = asked[~finite.all(axis=1)][0]
@@ -244,7 +247,7 @@ class _Batch:
         elif alone:
             met = self._probabilities[asked[0], self._first[asked[0]] : exit_index]
             leaves = np.array([self._policy.leaves(exit_index, seen[0], State(earlier=tuple(met)))])
-        if not (final or alone) or self._learns or not leaves.all():
+        if not (final or alone) or self._reads or not leaves.all():
             self._probabilities[asked, exit_index] = np.exp(log_softmax(seen))
         return leaves if final or alone else self._leaving(exit_index, asked)
 
@@ -270,6 +273,6 @@ class _Batch:
         if not self._learns:
             return
         for sample, (tier, left) in enumerate(zip(self._entry.tolist(), self._left.tolist(), strict=True)):
-            met = self._probabilities[sample, self._first[sample] : left + 1]
+            met = self._probabilities[sample, self._first[sample] : left + 1] if self._reads else np.empty((1, 0))
             cost = float("nan") if costs is None else float(costs[tier, left])
             self._policy.observe(Outcome(self._embeddings[sample], tier, left, met[-1], cost, tuple(met[:-1])))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepart.cli.evaluate import numbers
+from edgepart.cli.evaluate import numbers, share
 from edgepart.cli.output import json_option, print_json, print_table
 from edgepart.units import percent
 
@@ -65,7 +65,7 @@ def command(
         strategy,
         cost=cost,
         grid=THRESHOLDS if thresholds is None else numbers(thresholds),
-        drop=drop / 100,
+        drop=share(drop),
         temperature=temperature,
         gamma=gamma,
     )

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="The folder to write.",
+    help="The folder to write: a new one, or that of an earlier report.",
 )
 @measure_options
 @batches_option
@@ -112,10 +112,9 @@ def command(
 
     With --batches it times whole batches of DATA on this machine: at every exit those that one strategy (confidence
     unless another is named) lets leave are taken out and the others go on. The setting is chosen on validation for
-    the --drop given (.5 %), unless --thresholds names a single one.
+    the --drop given, .5 % by default, unless --thresholds names a single one.
     """
-    # 0.7 / 100 is a little less than .007
-    shares = tuple(round(drop / 100, 12) for drop in drops)
+    shares = tuple(map(share, drops))
     if batches is not None:
         refuse_others(context, NEEDLESS, "has no part in --batches: leave it out")
         given = context.get_parameter_source("runs") is not ParameterSource.DEFAULT
@@ -263,6 +262,12 @@ def _accuracy_saving(stretch: Stretch) -> tuple[str, str]:
 
 def _cost(report: Report, value: float | None) -> str:
     return "-" if value is None else report.cost_text(value)
+
+
+def share(drop: float) -> float:
+    """An accuracy drop in per cent as a share of 1."""
+    # 0.7 / 100 is a little less than .007
+    return round(drop / 100, 12)
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ from edgepart.errors import DispatchError
 from edgepart.evaluation import selection
 from edgepart.evaluation.costs import CostModel, Costs, Facts, cost_model, tabulate
 from edgepart.evaluation.evaluate import router_seconds
-from edgepart.evaluation.evaluate_traces import THRESHOLDS, require_promise_holds
+from edgepart.evaluation.evaluate_traces import THRESHOLDS, require_promise_holds, sorted_grid
 from edgepart.evaluation.replay import full_model, rehearse
 
 
@@ -47,7 +47,7 @@ def choose_policy(
 
     Raises:
         DispatchError: the strategy knows labels, cannot learn from the bundle or promises what temperatures would undo,
-            or no setting keeps the accuracy.
+            a threshold is no finite number, the drop no share, or no setting keeps the accuracy.
         EdgepartError: bundle, strategy or costs are not usable.
     """
     made = options.strategy(strategy)
@@ -79,15 +79,17 @@ def chosen_setting(
     """Fit a strategy and choose its setting on validation; a single threshold is taken as it is.
 
     Raises:
-        DispatchError: the strategy is not deployable or cannot learn from the trace, or no setting keeps the accuracy.
+        DispatchError: the strategy is not deployable or cannot learn from the trace, a threshold is no finite number,
+            the drop no share, or no setting keeps the accuracy.
     """
+    tried = sorted_grid(grid, (drop,))
     if not strategy.deployable:
         raise DispatchError(f"'{strategy.name}' knows the labels of its samples, so that it can only be replayed")
     strategy.fit(validation, costs.table)
-    if len(grid) == 1 and isinstance(strategy, ThresholdStrategy):
-        return strategy.one(grid[0])
-    settings = strategy.settings(grid)
-    seen, full = rehearse(validation, strategy, costs, grid), full_model(validation, costs)
+    if len(tried) == 1 and isinstance(strategy, ThresholdStrategy):
+        return strategy.one(tried[0])
+    settings = strategy.settings(tried)
+    seen, full = rehearse(validation, strategy, costs, tried), full_model(validation, costs)
     index = selection.choices(strategy, settings, seen, full, (drop,))[0].index
     if index is None:
         raise DispatchError(

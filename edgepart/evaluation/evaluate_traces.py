@@ -90,12 +90,22 @@ def question(
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise DispatchError(f"the strategy '{double}' is named twice: name it once")
+    tried = sorted_grid(grid, drops)
+    model = cost_model(cost, **cost_options) if isinstance(cost, str) else cost
+    return Question(tuple(made), model, tried, tuple(sorted(set(drops))), strategies is not None)
+
+
+def sorted_grid(grid: Sequence[float], drops: Sequence[float]) -> tuple[float, ...]:
+    """The thresholds to try, each once and in order, with drops of accuracy to allow.
+
+    Raises:
+        DispatchError: there is no threshold, one is no finite number, or a drop is no share.
+    """
     if not grid or not all(-float("inf") < value < float("inf") for value in grid):
         raise DispatchError(f"the thresholds are {list(grid)}, expected at least one finite number")
     if not all(0 <= drop <= 1 for drop in drops):
         raise DispatchError(f"the accuracy drops are {list(drops)}, expected shares from 0 to 1, as .005")
-    model = cost_model(cost, **cost_options) if isinstance(cost, str) else cost
-    return Question(tuple(made), model, tuple(sorted(set(grid))), tuple(sorted(set(drops))), strategies is not None)
+    return tuple(sorted(set(grid)))
 
 
 def stream_strategies() -> tuple[str, ...]:

@@ -97,6 +97,7 @@ def _kind(model: object, kinds: Sequence[type[Record]]) -> type[Record]:
     expected = " or ".join(f"'{name}'" for name in by_model)
     if model is None:
         raise FileError(f"field 'model' is missing, expected {expected}")
-    if model not in by_model:
+    found = by_model.get(str(model))
+    if found is None:
         raise FileError(f"field 'model' is '{model}', expected {expected}")
-    return by_model[str(model)]
+    return found

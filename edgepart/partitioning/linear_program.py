@@ -91,6 +91,9 @@ class LinearProgram:
     ) -> Expression:
         """A variable from zero that is no less than any of the (nonnegative) expressions.
 
+        Rows and the objective may keep it small; none may ask for more of it, for what is left out is looked for with
+        every such variable at its least.
+
         Args:
             seldom: more of them, which rarely are the largest: left out of what is solved until they are missed.
             upper: what they cannot exceed.

@@ -63,7 +63,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default 0 1 2")
     parser.add_argument("--checkpoint", type=Path, help="folder of a BERT with 6, 12 or 24 layers")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows a task and {QUICK_EPOCHS} epochs")
-    parser.add_argument("--samples", type=int, help="training rows a task at most (default: all, of SST-2 8,000)")
+    parser.add_argument(
+        "--samples", type=int, help="training rows a task at most (default: all, of SST-2 and QNLI 8,000)"
+    )
     parser.add_argument("--epochs", type=int, help="default 5, as in the paper")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=5e-5)

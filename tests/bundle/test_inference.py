@@ -19,6 +19,7 @@ from edgepart.dispatch.base import Outcome, Policy, State
 from edgepart.dispatch.layout import Layout, walk
 from edgepart.dispatch.options import strategy as strategy_named
 from edgepart.dispatch.temperature import ScaledPolicy, temperatures
+from edgepart.dispatch.tuned import TunedPolicy
 from edgepart.errors import DataError, DispatchError, GraphError, TrainingError
 from edgepart.evaluation.record import record
 from edgepart.testing.strategies import GRID, example_costs
@@ -242,6 +243,16 @@ def test_strategies_that_adapt_are_told_after_each_batch(served, name, size):
         assert_answers(answers, served.trace, walked.entry, walked.exit)
 
 
+@pytest.mark.parametrize("size", [1, 8])
+def test_only_a_policy_that_reads_probabilities_is_told_them(served, size, monkeypatch):
+    for drift, told in (("none", 0), ("page-hinkley", len(CLASSES))):
+        strategy, setting = fitted(f"cartography-adaptive:drift={drift}", served.bundle.validation)
+        policy, outcomes = strategy.policy(setting), []
+        monkeypatch.setattr(type(policy), "observe", lambda _, outcome, outcomes=outcomes: outcomes.append(outcome))
+        infer(served.bundle, DATA.batch(range(size)), policy)
+        assert [len(one.probabilities) for one in outcomes] == [told] * size
+
+
 def test_a_policy_learns_from_one_batch_to_the_next(served):
     strategy, setting = fitted("adaee", served.bundle.validation)
     policy = strategy.policy(setting)
@@ -316,6 +327,20 @@ def test_samples_enter_where_they_are_admitted(served):
     split = {"mobile": (5, 4), "edge": (4,), "cloud": (2,)}
     nested = {"mobile": (1, 0), "edge": (2,), "cloud": (2,)}
     assert answers.computed == {"split": split, "nested": nested}[served.bundle.plan.deployment]
+
+
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("tier", [1, 2])
+def test_a_cascade_that_all_samples_enter_above_is_not_asked_below(served, tier, size):
+    strategy, _ = fitted("confidence", served.bundle.validation)
+    thresholds = np.full(3, np.median(served.trace.confidence[:, 2]) + 1e-4)
+    policy = TunedPolicy(
+        Layout.of(served.trace), strategy.certainty_so_far, thresholds, strategy.alone, strategy.roughly, tier
+    )
+    decided = policy.decide(served.trace)
+    assert len(set(decided.exit)) == 3 - tier
+    answers = infer_all(served.bundle, DATA, policy, batch_size=size)
+    assert_answers(answers, served.trace, decided.entry, decided.exit)
 
 
 def test_texts_come_back_in_their_own_order(text_bundle):

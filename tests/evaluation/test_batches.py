@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,8 +131,12 @@ def test_what_cannot_be_timed_is_refused(bundle):
         DispatchError, match="'oracle' knows the labels of its samples, so that it can only be replayed"
     ):
         chosen_setting(strategy("oracle"), trace, costs, THRESHOLDS)
-    with pytest.raises(DispatchError, match=r"no setting of 'confidence' loses at most -200 % of accuracy"):
-        chosen_setting(strategy("confidence"), trace, costs, THRESHOLDS, drop=-2.0)
+    # the full model is always right, the first exit, where all leave, is not
+    logits = trace.logits.copy()
+    logits[0, 0] = -logits[0, -1]
+    unlike = replace(trace, logits=logits, labels=logits[:, -1].argmax(axis=1))
+    with pytest.raises(DispatchError, match=r"no setting of 'confidence' loses at most 0 % of accuracy"):
+        chosen_setting(strategy("confidence"), unlike, costs, (0.0, 0.1), drop=0.0)
     for wrong, message in (
         ({"sizes": (0, 1)}, "the batch size is 0"),
         ({"sizes": ()}, "the batch size is 0"),

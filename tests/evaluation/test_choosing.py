@@ -45,6 +45,13 @@ def test_it_is_what_a_report_chooses(bundle: Path, name: str, hot: bool) -> None
     assert np.mean(decided.exit == 0) == pytest.approx(reported.exit_share["mobile-1"])
 
 
+def test_the_order_in_which_thresholds_are_given_is_no_matter(bundle: Path) -> None:
+    chosen = choose_policy(bundle, grid=THRESHOLDS, drop=1.0)
+    assert chosen == choose_policy(bundle, grid=(*sorted(THRESHOLDS, reverse=True), 0.5), drop=1.0)
+    with pytest.raises(DispatchError, match=r"the accuracy drops are \[5\], expected shares from 0 to 1"):
+        choose_policy(bundle, drop=5)
+
+
 def test_one_threshold_is_taken_as_it_is(bundle: Path) -> None:
     assert choose_policy(bundle, grid=(0.42,)).values == {"threshold": 0.42}
 
@@ -95,6 +102,8 @@ def test_the_command_keeps_and_shows_it(bundle: Path, capsys: pytest.CaptureFixt
         ("--strategy controlled --temperature", "the promises of 'controlled' would not hold"),
         ("--cost dimec", "gamma"),
         ("--thresholds high", "--thresholds high is not a list of numbers"),
+        ("--thresholds nan", "the thresholds are [nan], expected at least one finite number"),
+        ("--thresholds ,", "the thresholds are [], expected at least one finite number"),
         ("--thresholds .01 --strategy patience:x=1", "option of the strategy 'patience'"),
     ],
 )

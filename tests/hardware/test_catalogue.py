@@ -139,8 +139,9 @@ def test_a_damaged_file_is_one_sentence_with_the_file_and_the_field(home, old, n
     assert "\n" not in str(caught.value)
 
 
-def test_a_price_of_an_unknown_model_is_refused(home):
-    own(home, "prices", "odd", "title: Odd\nmodel: barter\nsource: none\n")
+@pytest.mark.parametrize("model", ["barter", "[barter]", "{barter: 1}"])
+def test_a_price_of_an_unknown_model_is_refused(home, model):
+    own(home, "prices", "odd", f"title: Odd\nmodel: {model}\nsource: none\n")
     with pytest.raises(FileError, match=r"barter.*serverless"):
         catalogue.price("odd")
 
