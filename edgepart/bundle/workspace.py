@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepart.bundle.manifest import MANIFEST
+from edgepart.bundle.bundle import POLICY
+from edgepart.bundle.manifest import MANIFEST, Manifest
 from edgepart.data.base import Preprocessing
 from edgepart.data.dataset import Dataset
 from edgepart.errors import BundleError, EdgepartError, ExportError, FileError, MissingExtra, TrainingInterrupted
-from edgepart.files import read_json, replace_folder, require_parent, sha256, write_json
+from edgepart.files import read_json, replace_folder, require_parent, require_replaceable, sha256, write_json
 from edgepart.lock import alone
 
 REQUEST = "request.json"
@@ -85,7 +86,7 @@ class Workspace:
         """Check that the bundle can be written, before any work.
 
         Raises:
-            FileError: the folder that it shall lie in does not exist.
+            FileError: the folder that it shall lie in does not exist, or a bundle there has other files beside it.
             BundleError: something that is not a bundle, or not an unfinished one, is in the way.
         """
         require_parent(self.output)
@@ -97,6 +98,15 @@ class Workspace:
             empty = path.is_dir() and not any(path.iterdir())
             if path.exists() and not empty and not (path / mark).is_file():
                 raise BundleError(f"{path} exists and is not {what}: choose another output or remove it")
+        if (self.output / MANIFEST).is_file():
+            self._require_own_files()
+
+    def _require_own_files(self) -> None:
+        try:
+            sealed = Manifest.load(self.output / MANIFEST).files
+        except FileError:
+            return  # damaged, or of another version: building it anew is what mends it
+        require_replaceable(self.output, "bundle", MANIFEST, POLICY, *{Path(name).parts[0] for name in sealed})
 
 
 def digest_dataset(dataset: Dataset) -> str:

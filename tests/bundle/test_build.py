@@ -30,6 +30,7 @@ from edgepart.errors import (
     TrainingInterrupted,
     UnknownName,
 )
+from edgepart.evaluation.choosing import choose_policy
 from edgepart.frameworks.runtimes import runtime
 from edgepart.frameworks.torch import TorchFramework
 from edgepart.hardware import catalogue
@@ -165,6 +166,21 @@ def test_a_new_bundle_takes_the_place_of_an_old_one_only_when_it_is_complete(mod
     assert contents(tmp_path / "b") == before
     assert open_bundle(tmp_path / "b").plan.deployment == "split"
     assert make(model, plans["nested"], tmp_path / "b").plan.deployment == "nested"
+
+
+def test_a_bundle_is_not_replaced_together_with_what_lies_beside_it(model, plans, tmp_path):
+    built = make(model, plans["split"], tmp_path / "b")
+    built.keep(choose_policy(built, "fixed-tier"))
+    (built.path / "notes.txt").write_text("mine")
+    with pytest.raises(FileError, match=r"b holds notes\.txt beside its bundle"):
+        make(model, plans["nested"], tmp_path / "b")
+    (built.path / "notes.txt").unlink()
+    # its own policy was chosen for the parts that are replaced
+    again = make(model, plans["nested"], tmp_path / "b")
+    assert again.plan.deployment == "nested"
+    assert not (again.path / "policy.json").exists()
+    (again.path / "manifest.json").write_text("{")
+    assert make(model, plans["split"], tmp_path / "b").plan.deployment == "split"
 
 
 def test_nothing_of_the_users_is_overwritten(model, plans, tmp_path):
