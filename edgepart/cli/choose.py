@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from edgepart.cli.batches import print_temperatures
 from edgepart.cli.evaluate import numbers, share
-from edgepart.cli.output import json_option, print_json, print_table
-from edgepart.units import percent
-
-if TYPE_CHECKING:
-    from edgepart.dispatch.trace import Trace
+from edgepart.cli.output import json_option, print_json
 
 
 @click.command("choose")
@@ -54,10 +49,13 @@ def command(
     writes both to BUNDLE/policy.json, with the temperatures if they are asked for. From then on edgepart.infer goes by
     it unless it is given another policy.
     """
+    import numpy as np
+
     from edgepart.bundle import open_bundle
     from edgepart.bundle.bundle import POLICY
     from edgepart.evaluation.choosing import choose_policy
     from edgepart.evaluation.evaluate_traces import THRESHOLDS
+    from edgepart.evaluation.report_assembly import temperature_reports
 
     opened = open_bundle(bundle)
     chosen = choose_policy(
@@ -75,20 +73,6 @@ def command(
         return
     click.echo(f"{chosen.strategy} at {chosen.setting}")
     if chosen.temperatures:
-        _print_temperatures(opened.validation, chosen.temperatures)
+        learnt = np.array(list(chosen.temperatures.values()))
+        print_temperatures(temperature_reports(opened.validation, opened.validation, learnt), "validation, too")
     click.echo(f"\nwritten to {bundle / POLICY}")
-
-
-def _print_temperatures(validation: Trace, temperatures: Mapping[str, float]) -> None:
-    import numpy as np
-
-    from edgepart.dispatch.temperature import calibration_error
-
-    before = calibration_error(validation).tolist()
-    after = calibration_error(validation.scaled(np.array(list(temperatures.values())))).tolist()
-    rows = [
-        (name, f"{found:.3g}", percent(own), percent(scaled))
-        for (name, found), own, scaled in zip(temperatures.items(), before, after, strict=True)
-    ]
-    columns = ("exit", "temperature", "calibration error", "scaled")
-    print_table(columns, rows, "\ntemperatures learnt on validation, calibration error there")

@@ -48,14 +48,15 @@ def exit_shares(
     if threshold is None and plan.thresholds and asked == (plan.strategy or DEFAULT_STRATEGY):
         chosen, setting = planned_setting(plan, trace, costs.table)
     elif threshold is None:
-        results = rehearse(trace, chosen, costs, THRESHOLDS)
+        tried = sorted(THRESHOLDS)
+        results = rehearse(trace, chosen, costs, tried)
         index = choose(results, full_model(trace, costs).accuracy - DROPS[0])
         if index is None:
             raise DispatchError(
                 f"no threshold of '{chosen.name}' keeps the accuracy within {DROPS[0]:.1%} of the whole network's: "
                 "name one with --threshold"
             )
-        setting = chosen.settings(THRESHOLDS)[index]
+        setting = chosen.settings(tried)[index]
     else:
         setting = chosen.one(threshold)
     leaves = chosen.policy(setting).decide(trace).exit
