@@ -18,7 +18,8 @@ the whole, predicted and measured.
 
 A part that the profile timed as it is was measured, any other is interpolated. Each case runs in a
 process of its own and is written when it is done; those that are there are kept, unless they are named or were quick
-ones. Writes benchmarks/results/predicted.json, of which docs/generate_predicted.py makes the page.
+ones. ``--busy`` measures those anew during which other processes kept more than half a core busy, the worst first: what
+they show is the machine. Writes benchmarks/results/predicted.json, of which docs/generate_predicted.py makes the page.
 """
 
 import argparse
@@ -44,6 +45,8 @@ RESULT = ROOT / "benchmarks" / "results" / "predicted.json"
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 #: name of a plan → where it cuts, in shares of the predicted time
 PLANS = {"1/4": (0.25,), "1/2": (0.5,), "3/4": (0.75,), "1/3, 2/3": (1 / 3, 2 / 3)}
+#: cores that others kept busy from which on a case is one of --busy
+BUSY = 0.5
 ROUNDS, CHAIN_RUNS, QUICK_ROUNDS, QUICK_RUNS = 2, 60, 1, 15
 SERVE = """
 from edgepart.measuring.link_server import LinkServer
@@ -185,7 +188,7 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
         "wake_up_s": wake_up_s,
         "loopback": {"round_trip_s": loopback.round_trip_s, "up_bits_per_s": loopback.up_bits_per_s},
         "load_profile": profile.machine_load.mean_cores,
-        # the processes that are measured are among the others here: about one core is theirs
+        # the processes that are measured are among the others here: about one core is theirs, see others()
         "load_measuring": load_of_others.mean_cores,
         "whole": {
             "predicted_s": profile.end_to_end.median_s,
@@ -207,6 +210,12 @@ def measured_loopback() -> Any:
             return measure_link("127.0.0.1", int(server.stdout.readline()), budget_s=2.0).link("loopback")
         finally:
             server.kill()
+
+
+def others(row: Mapping[str, Any]) -> float:
+    """Cores that other processes kept busy while a case was measured, about."""
+    measured_here = 1.0
+    return float(row["load_profile"] + max(0.0, row["load_measuring"] - measured_here))
 
 
 def cuts(profile: Any, shares: Sequence[float]) -> list[int]:
@@ -353,6 +362,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NETWORK")
     parser.add_argument("--quick", action="store_true", help="quick profiles and few runs; a full run does them anew")
+    parser.add_argument("--busy", action="store_true", help="what was measured beside other work, anew")
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--runtime", help="only this runtime")
@@ -372,9 +382,11 @@ def main() -> None:
     if RESULT.exists():
         found = json.loads(RESULT.read_text(encoding="utf-8"))["cases"]
         rows = {(row["network"], row["runtime"]): row for row in found}
-    for case in CASES:
+    cases = [case for case in CASES if not chosen.busy or (case in rows and others(rows[case]) > BUSY)]
+    for case in sorted(cases, key=lambda case: -others(rows[case]) if chosen.busy else 0):
         kept = rows.get(case)
-        wanted = case[0] in chosen.names if chosen.names else kept is None or (kept["quick"] and not chosen.quick)
+        missing = kept is None or (kept["quick"] and not chosen.quick)
+        wanted = chosen.busy or (case[0] in chosen.names if chosen.names else missing)
         if not wanted or chosen.runtime not in (None, case[1]):
             continue
         command = [sys.executable, __file__, "--case", *case, *(["--quick"] if chosen.quick else [])]
