@@ -11,7 +11,7 @@ from edgepart.errors import MeasurementError
 from edgepart.files import Record
 from edgepart.hardware import Link
 from edgepart.measuring import framing
-from edgepart.measuring.link_fit import Estimate, Transfer, bits_per_s, jitter_s
+from edgepart.measuring.link_fit import Estimate, Transfer, bits_per_s, jitter_s, sending_s
 from edgepart.measuring.link_server import MOST_TRANSFER_BYTES
 from edgepart.progress import progress
 from edgepart.units import seconds, significant
@@ -129,7 +129,12 @@ class _Session:
         size, trip = _FIRST_BYTES, transfer(0)
         # what the bytes take has to stand out against the round trip
         wanted = max(budget_s * _ROUND_SHARE / sum(_SHARES), trip)
-        while (sending := transfer(size) - trip) < wanted / _GROWTH and size * _GROWTH <= MOST_TRANSFER_BYTES:
+        enough = wanted / _GROWTH
+
+        def beyond_trip(size: int) -> float:
+            return sending_s(lambda: transfer(size) - trip, enough)
+
+        while (sending := beyond_trip(size)) < enough and size * _GROWTH <= MOST_TRANSFER_BYTES:
             size *= _GROWTH
         if sending > 0:
             size = int(min(MOST_TRANSFER_BYTES, size * max(_LEAST_SHARE, wanted / sending)))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from pydantic import Field
 
 from edgepart.files import Record
 
+#: how often a transfer is repeated that seems to be long enough, unless it takes longer than machines stall
+_DOUBTS, _NO_STALL_S = 2, 1.0
 #: (bytes, seconds from the first byte's sending to the last one's confirmation)
 Transfer = tuple[int, float]
 
@@ -48,6 +50,16 @@ def bits_per_s(rounds: Sequence[Sequence[Transfer]]) -> Estimate | None:
     return spread.model_copy(
         update={"median": whole, "lower": min(spread.lower, whole), "upper": max(spread.upper, whole)}
     )
+
+
+def sending_s(transfer: Callable[[], float], enough_s: float) -> float:
+    """Seconds of a transfer; where they seem enough the least of several, since one that stalled looks long."""
+    found = transfer()
+    for _ in range(_DOUBTS):
+        if not enough_s <= found < _NO_STALL_S:
+            break
+        found = min(found, transfer())
+    return found
 
 
 def jitter_s(round_trips_s: Sequence[float]) -> float:
