@@ -54,8 +54,8 @@ def time_bundle(
     """Time batches, print what leaving early saves, and write it."""
     from edgepart.bundle import open_bundle
     from edgepart.evaluation.batches import SAMPLES, time_batches
-    from edgepart.evaluation.costs import Facts, cost_model, tabulate
-    from edgepart.evaluation.evaluate import router_seconds
+    from edgepart.evaluation.costs import cost_model
+    from edgepart.evaluation.evaluate import costs_of
     from edgepart.evaluation.evaluate_traces import THRESHOLDS
     from edgepart.evaluation.selection import DROPS
 
@@ -73,7 +73,7 @@ def time_bundle(
         opened,
         data,
         *strategies,
-        costs=tabulate(model, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph))),
+        costs=costs_of(opened, model),
         grid=THRESHOLDS if grid is None else grid,
         drop=drops[0] if drops else DROPS[0],
         sizes=counts,

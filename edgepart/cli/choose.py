@@ -9,6 +9,7 @@ import click
 from edgepart.cli.batches import print_temperatures
 from edgepart.cli.evaluate import numbers, share
 from edgepart.cli.output import json_option, print_json
+from edgepart.units import amount, percent
 
 
 @click.command("choose")
@@ -54,24 +55,34 @@ def command(
     from edgepart.bundle import open_bundle
     from edgepart.bundle.bundle import POLICY
     from edgepart.evaluation.choosing import choose_policy
+    from edgepart.evaluation.costs import cost_model
+    from edgepart.evaluation.evaluate import costs_of
     from edgepart.evaluation.evaluate_traces import THRESHOLDS
+    from edgepart.evaluation.replay import full_model, replay
     from edgepart.evaluation.report_assembly import temperature_reports
 
+    model = cost_model(cost, gamma=gamma)
     opened = open_bundle(bundle)
     chosen = choose_policy(
         opened,
         strategy,
-        cost=cost,
+        cost=model,
         grid=THRESHOLDS if thresholds is None else numbers(thresholds),
         drop=share(drop),
         temperature=temperature,
-        gamma=gamma,
     )
     opened.keep(chosen)
     if as_json:
         print_json(chosen.model_dump(mode="json", exclude_none=True))
         return
+    costs = costs_of(opened, model)
+    seen, full = replay(opened.validation, chosen.policy(opened), costs), full_model(opened.validation, costs)
+    saved = f", {percent(1 - seen.cost / full.cost)} saved" if full.cost else ""
     click.echo(f"{chosen.strategy} at {chosen.setting}")
+    click.echo(
+        f"on validation: accuracy {percent(seen.accuracy)} (full model {percent(full.accuracy)}), "
+        f"{amount(seen.cost, costs.unit)} a sample (full model {amount(full.cost, costs.unit)}{saved})"
+    )
     if chosen.temperatures:
         learnt = np.array(list(chosen.temperatures.values()))
         print_temperatures(temperature_reports(opened.validation, opened.validation, learnt), "validation, too")

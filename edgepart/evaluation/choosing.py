@@ -16,8 +16,8 @@ from edgepart.dispatch.threshold import DEFAULT_STRATEGY, ThresholdStrategy
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import DispatchError
 from edgepart.evaluation import selection
-from edgepart.evaluation.costs import CostModel, Costs, Facts, cost_model, tabulate
-from edgepart.evaluation.evaluate import router_seconds
+from edgepart.evaluation.costs import CostModel, Costs, cost_model
+from edgepart.evaluation.evaluate import costs_of
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, require_promise_holds, sorted_grid
 from edgepart.evaluation.replay import full_model, rehearse
 
@@ -53,7 +53,7 @@ def choose_policy(
     made = options.strategy(strategy)
     model = cost_model(cost, **cost_options) if isinstance(cost, str) else cost
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    costs = tabulate(model, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph)))
+    costs = costs_of(opened, model)
     setting, scaling = scaled_setting(made, opened.validation, costs, grid, drop, temperature)
     return ChosenPolicy.of(opened, made, setting, costs.table, scaling)
 

@@ -13,7 +13,7 @@ from edgepart.dispatch.base import Strategy
 from edgepart.dispatch.trace import Trace
 from edgepart.errors import BundleError, DataError
 from edgepart.evaluation import selection
-from edgepart.evaluation.costs import CostModel, Facts, tabulate
+from edgepart.evaluation.costs import CostModel, Costs, Facts, tabulate
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question, report_on, require_learnable
 from edgepart.evaluation.plots_canvas import require_matplotlib
 from edgepart.evaluation.record import record
@@ -80,7 +80,7 @@ def evaluate(
         require_matplotlib()
         require_replaceable(Path(output), "report", *FILES)
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    costs = tabulate(asked.cost, opened.plan, Facts(opened.graph, router_seconds(opened.plan, opened.graph)))
+    costs = costs_of(opened, asked.cost)
     require_learnable(asked, opened.validation, costs, temperature)
     found = _found(opened, data, trace)
     following = _found(opened, then, then_trace) if streaming else None
@@ -131,6 +131,11 @@ def part_reports(bundle: Bundle) -> tuple[PartReport, ...]:
         )
         for tier, part in bundle.parts.items()
     )
+
+
+def costs_of(bundle: Bundle, model: CostModel) -> Costs:
+    """What a cost model charges for the samples of a bundle."""
+    return tabulate(model, bundle.plan, Facts(bundle.graph, router_seconds(bundle.plan, bundle.graph)))
 
 
 def router_seconds(plan: Plan, graph: Graph) -> float:

@@ -16,10 +16,11 @@ from edgepart.dispatch.temperature import calibration_error, temperatures
 from edgepart.errors import DispatchError
 from edgepart.evaluation import selection
 from edgepart.evaluation.choosing import choose_policy
-from edgepart.evaluation.costs import Facts, tabulate
-from edgepart.evaluation.evaluate import evaluate, router_seconds
+from edgepart.evaluation.costs import Facts, cost_model, tabulate
+from edgepart.evaluation.evaluate import costs_of, evaluate, router_seconds
 from edgepart.evaluation.evaluate_traces import THRESHOLDS, question
-from edgepart.units import percent
+from edgepart.evaluation.replay import full_model, replay
+from edgepart.units import percent, seconds
 
 PLAN = plan_for(chain(9), (3, 6), [("mobile-1", "mobile", 3), ("edge-1", "edge", 2)])
 VALIDATION, TEST = trace_for(PLAN, seed=1), trace_for(PLAN, seed=2)
@@ -85,6 +86,11 @@ def test_the_command_keeps_and_shows_it(bundle: Path, capsys: pytest.CaptureFixt
         (shown,) = [line for line in lines if line[:1] == [name]]
         figures = [f"{kept.temperatures[name]:.3g}", *f"{percent(before[index])} {percent(after[index])}".split()]
         assert shown[1:] == figures
+    opened = open_bundle(bundle)
+    costs = costs_of(opened, cost_model("latency"))
+    seen, full = replay(VALIDATION, kept.policy(opened), costs), full_model(VALIDATION, costs)
+    assert f"on validation: accuracy {percent(seen.accuracy)} (full model {percent(full.accuracy)}), " in printed
+    assert f"full model {seconds(full.cost)}, {percent(1 - seen.cost / full.cost)} saved)" in printed
     # without temperatures, another strategy, as JSON
     assert main(["choose", str(bundle), "--strategy", "margin", "--thresholds", ".25", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
