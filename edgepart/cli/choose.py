@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgepart.cli.batches import print_temperatures
+from edgepart.cli.costs import cost_options
 from edgepart.cli.evaluate import numbers, share
 from edgepart.cli.output import json_option, print_json
 from edgepart.units import amount, percent
@@ -25,14 +26,7 @@ from edgepart.units import amount, percent
 )
 @click.option("--thresholds", metavar="T,T,…", help="Thresholds to choose from, as of evaluate; one is taken as it is.")
 @click.option("--temperature", is_flag=True, help="Scale every exit's logits by a temperature learnt on validation.")
-@click.option(
-    "--cost",
-    default="latency",
-    show_default=True,
-    metavar="MODEL",
-    help="latency, price=NAME or dimec; options as a:b=c.",
-)
-@click.option("--gamma", type=float, help="What the cloud charges a sample, in λ, for --cost dimec.")
+@cost_options
 @json_option
 def command(
     bundle: Path,

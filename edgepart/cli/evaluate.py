@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from edgepart.cli.batches import NEEDLESS, batches_option, print_temperatures, time_bundle
+from edgepart.cli.costs import cost_options
 from edgepart.cli.measure import (
     MEASURING,
     REPLAYING,
@@ -37,14 +38,7 @@ if TYPE_CHECKING:
 @click.option("--window", type=int, metavar="N", help="With --then: samples of a window along the stream.")
 @click.option("--shuffle", type=int, metavar="SEED", help="With --then: shuffle the samples of each domain.")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="May be repeated; all by default.")
-@click.option(
-    "--cost",
-    default="latency",
-    show_default=True,
-    metavar="MODEL",
-    help="latency, price=NAME or dimec; options as a:b=c.",
-)
-@click.option("--gamma", type=float, help="What the cloud charges a sample, in λ, for --cost dimec.")
+@cost_options
 @click.option(
     "--thresholds", metavar="T,T,…", help="Thresholds to try; by default .3 to .9 and finer ones to .001 and .999."
 )
