@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgepart.files import atomic_file
 from edgepart.frameworks.base import Arrays
 from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.torch.archive import require_safe
-from edgepart.frameworks.torch.run import run_module, runner
+from edgepart.frameworks.torch.run import run_module, runner, storages
 from edgepart.frameworks.torch.trace import require_varying, trace, vary
 from edgepart.silence import quiet
 
@@ -35,7 +36,11 @@ class Artefact:
         Raises:
             GraphError: an input is missing, or has another dtype or shape than the signature says.
         """
-        return run_module(self.module, self.signature, arrays)
+        return run_module(self.module, self.signature, arrays, self._held)
+
+    @cached_property
+    def _held(self) -> frozenset[int]:
+        return storages(self.module)
 
     def runner(self, arrays: Arrays) -> Callable[[], object]:
         """One inference on inputs that are converted and checked beforehand, to be timed."""

@@ -16,8 +16,13 @@ from edgepart.frameworks.signature import Signature
 from edgepart.frameworks.torch.arrays import from_numpy, to_numpy
 
 
-def run_module(module: nn.Module, signature: Signature, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
+def run_module(
+    module: nn.Module, signature: Signature, arrays: Arrays, held: frozenset[int] | None = None
+) -> dict[str, NDArray[np.generic]]:
     """Call a module that takes and returns tensors on arrays by name, without gradients.
+
+    Args:
+        held: :func:`storages` of the module, if known: going through all weights takes a per cent of a small part
 
     Raises:
         GraphError: an input is missing, or has another dtype or shape than the signature says.
@@ -28,7 +33,7 @@ def run_module(module: nn.Module, signature: Signature, arrays: Arrays) -> dict[
     outputs = signature.output_names
     if len(results) != len(outputs):
         raise GraphError(f"the part returned {len(results)} tensors, expected {len(outputs)}: {', '.join(outputs)}")
-    taken = {tensor.untyped_storage().data_ptr() for tensor in (*given, *_held(module))}
+    taken = (storages(module) if held is None else held) | {tensor.untyped_storage().data_ptr() for tensor in given}
     return {name: _fresh(result, taken) for name, result in zip(outputs, results, strict=True)}
 
 
@@ -49,10 +54,11 @@ def _tensors(signature: Signature, arrays: Arrays) -> list[torch.Tensor]:
     return [from_numpy(array, spec.dtype) for spec, array in checked]
 
 
-def _held(module: nn.Module) -> list[torch.Tensor]:
-    return [*module.parameters(), *module.buffers()]
+def storages(module: nn.Module) -> frozenset[int]:
+    """Where the weights of a module lie."""
+    return frozenset(each.untyped_storage().data_ptr() for each in (*module.parameters(), *module.buffers()))
 
 
-def _fresh(result: torch.Tensor, taken: set[int]) -> NDArray[Any]:
+def _fresh(result: torch.Tensor, taken: frozenset[int]) -> NDArray[Any]:
     """The array of a result; a copy where a change to it would reach an input or a weight."""
     return to_numpy(result.clone() if result.untyped_storage().data_ptr() in taken else result)
