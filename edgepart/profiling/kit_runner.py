@@ -17,6 +17,7 @@ import platform
 import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,8 @@ RUNS, MOST_RUNS, BUDGET_S, PRECISION, WARM_UP = 10, 300, 20.0, 0.005, 3
 QUICK_BUDGET_S, QUICK_PRECISION = 1.0, 0.05
 #: runs until caches are a call's own: at least, at most, and in between for so many seconds
 LEAST_SETTLING, MOST_SETTLING, SETTLING_S = 3, 10, 0.03
-#: waiting: cuts whose sides are timed after it, and how often each; seconds at most
-WAITING, QUICK_WAITING, MOST_WAIT_S = (3, 12), (1, 5), 0.05
+#: waiting: cuts whose sides are timed after it, and rounds of each; turns of a round; seconds at most, and on the way
+WAITING, QUICK_WAITING, TURNS, MOST_WAIT_S, HOP_S = (3, 12), (1, 5), 4, 0.05, 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +76,7 @@ def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
         before, after, beside = time_in_turn([*sides, whole], quick, in_a_row=4)
         cuts.append({"position": cut["position"], "before": before, "after": after, "whole": beside})
         if number < waiting_cuts:
-            longer += after_waiting(sides, end_to_end["median_s"], rounds)
+            longer += after_waiting(sides, end_to_end["median_s"], rounds, threads)
     between = [opened(one) for one in kit["middles"]]
     *middles, beside = time_in_turn([*between, whole], quick, in_a_row=4) if between else [{}]
     load.append(_busy())
@@ -101,7 +102,7 @@ def measure(kit: dict[str, Any], threads: int, quick: bool) -> dict[str, Any]:
             {"start": one["start"], "stop": one["stop"], "latency": latency, "whole": beside}
             for one, latency in zip(kit["middles"], middles)  # noqa: B905
         ],
-        "wake_up": summarise(longer or after_waiting([whole], end_to_end["median_s"], rounds)),
+        "wake_up": summarise(longer or after_waiting([whole], end_to_end["median_s"], rounds, threads)),
     }
 
 
@@ -132,16 +133,33 @@ def settle(call: Callable[[], object]) -> None:
         call()
 
 
-def after_waiting(calls: Sequence[Callable[[], object]], whole_s: float, rounds: int) -> list[float]:
-    """Seconds that calls take longer after waiting for about as long as the whole takes, than when settled."""
+def after_waiting(calls: Sequence[Callable[[], object]], whole_s: float, rounds: int, threads: int) -> list[float]:
+    """Seconds that calls take longer when they come in turn, each on a core of its own, than over and over.
+
+    A single one sleeps meanwhile, for about as long as the whole takes.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    workers = [ThreadPoolExecutor(1) for _ in calls]
+    if threads == 1 and len(cores) >= len(calls) > 1:
+        for worker, core in zip(workers, cores):  # noqa: B905  (Python 3.8)
+            worker.submit(os.sched_setaffinity, 0, {core}).result()
     longer = []
     for _ in range(rounds):
-        for call in calls:
-            time.sleep(min(whole_s, MOST_WAIT_S))
-            cold = _timed(call)
-            settle(call)
-            longer.append(cold - _timed(call))
+        settled = [worker.submit(_settled, call).result() for worker, call in zip(workers, calls)]  # noqa: B905
+        for turn in range(TURNS):
+            for worker, call, settled_s in zip(workers, calls, settled):  # noqa: B905
+                time.sleep(min(whole_s, MOST_WAIT_S) if len(calls) == 1 else HOP_S)
+                taken = worker.submit(_timed, call).result()
+                if turn:  # before the first one the wait was longer
+                    longer.append(taken - settled_s)
+    for worker in workers:
+        worker.shutdown()
     return longer
+
+
+def _settled(call: Callable[[], object]) -> float:
+    settle(call)
+    return _timed(call)
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgepart.errors import EdgepartError
 from edgepart.files import read_json, write_arrays, write_json
 from edgepart.frameworks import Framework, Part, Program, framework
@@ -34,7 +36,7 @@ from edgepart.profiling.pieces import (
     spread,
 )
 from edgepart.profiling.timing import QUICK, Effort, time_in_turn
-from edgepart.profiling.waiting import measure_wake_up, rounds_of_waiting, runs_a_round
+from edgepart.profiling.waiting import Side, measure_wake_up, rounds_of_waiting, runs_a_round
 
 #: the share of the progress bar that each stage takes: reference networks, segments, layers, cuts
 _STAGES = (0.05, 0.3, 0.2, 0.45)
@@ -92,9 +94,9 @@ def main(folder: Path, tell: Callable[[dict[str, Any]], None]) -> None:
         # The reference networks are the framework's own: how much faster this network is says how much they would be.
         rate *= own.median_s / artefact.median_s
     places = list(itertools.islice(spread(layers_s, _crossing(program)), waiting_cuts))
-    sides = [side for place in places for side in deployed.sides(program, place)]
     # a network of one layer is not cut: it waits as a whole
-    wake_up = measure_wake_up(sides or [deployed.open(path, example)], artefact.median_s, rounds)
+    cut = [deployed.sides(program, place) for place in places] or [[deployed.side(path, example)]]
+    wake_up = measure_wake_up(cut, artefact.median_s, rounds, request["threads"])
     deployed.ask_for_memory(program, path, [] if request["quick"] else places[:1])
 
     # Pieces were timed in turn with the whole, those of the framework's own runtime without writing them: what they
@@ -152,22 +154,36 @@ class Deployed:
         self._runtime.set_threads(self._threads)
         return self._runtime.open(path).runner(values)
 
+    def side(self, path: Path, values: Values) -> Side:
+        """An artefact that waits for its inputs."""
+        self._runtime.set_threads(self._threads)
+        artefact = self._runtime.open(path)
+        return Side({name: np.asarray(array) for name, array in values.items()}, artefact.run, artefact.runner(values))
+
     def runner(self, part: Part, values: Values) -> Callable[[], object]:
         """One inference of the part's artefact, whose files are let go: all pieces together are many networks."""
         path = self.write(part)
         call = self.open(path, values)
+        self._let_go(path)
+        return call
+
+    def _let_go(self, path: Path) -> None:
         for file in self._folder.glob(f"{path.name}*"):
             # where a file that is open cannot be removed, it goes with the folder
             with contextlib.suppress(OSError):
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
-        return call
 
-    def sides(self, program: Program, position: int) -> list[Callable[[], object]]:
-        """One inference of each side of a cut."""
+    def sides(self, program: Program, position: int) -> list[Side]:
+        """The parts on both sides of a cut."""
         cut, example = program.graph.boundaries()[position - 1], dict(program.example())
         before, after = program.slice(None, cut), program.slice(cut, None)
         crossing = example | before.run(example)
-        return [self.runner(part, {name: crossing[name] for name in part.inputs}) for part in (before, after)]
+        found = []
+        for part in (before, after):
+            path = self.write(part)
+            found.append(self.side(path, {name: crossing[name] for name in part.inputs}))
+            self._let_go(path)
+        return found
 
     def ask_for_memory(self, program: Program, whole: Path, positions: list[int]) -> None:
         """Say which artefacts :mod:`edgepart.profiling.memory` is to run: the whole, and both sides of some cuts."""
