@@ -10,7 +10,7 @@ runtime and timed
 - alone: opened in a fresh process and run over and over, twice with the parts of all plans in turn, and
 - in a chain: one process a part, each pinned to a core of its own, tensors over loopback, one sample after another
   (``edgepart evaluate --measure``). Each part waits for the others, so the profile's ``wake_up_s`` is predicted on top.
-  End to end so is the way over loopback, measured as ``edgepart profile --link`` does.
+  End to end so are the hops, measured between processes that hold no layers and are busy for as long as predicted.
 
 A machine whose speed changes between the profile and these runs (heat, its neighbours) makes all errors alike. So the
 whole network is timed beside its parts, and errors are told as they are and *beside the whole*: of what a part takes of
@@ -48,12 +48,6 @@ PLANS = {"1/4": (0.25,), "1/2": (0.5,), "3/4": (0.75,), "1/3, 2/3": (1 / 3, 2 / 
 #: cores that others kept busy from which on a case is one of --busy
 BUSY = 0.5
 ROUNDS, CHAIN_RUNS, QUICK_ROUNDS, QUICK_RUNS = 2, 60, 1, 15
-SERVE = """
-from edgepart.measuring.link_server import LinkServer
-server = LinkServer("127.0.0.1", 0)
-print(server.address[1], flush=True)
-server.serve_forever()
-"""
 #: onnx/exported graphs come without weights
 EXPORTED = ("bert_mini_cls", "efficientnet_b0", "mobilenet_v3_large", "shufflenet_v2_x1_0")
 LIGHT = ("resnet50", "squeezenet", "densenet121", "inception_v1")
@@ -157,25 +151,26 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
         finally:
             load_of_others = sampler.stop()
     whole_s, wake_up_s = alone["whole", 0], profile.wake_up_s
-    loopback, graph = measured_loopback(), program.graph
     parts, totals = [], []
     for plan, positions in plans.items():
-        crossing = [graph.boundaries()[position - 1].bytes for position in positions]
-        predicted_sum = sum(loopback.transfer_s(sent) for sent in crossing)
+        predicted_s = []
         for number, (first, last) in enumerate(bounds_of(positions, len(profile.layers))):
             found = profile.part_latency_s([layer.name for layer in profile.graph.layers[first:last]])
-            predicted_sum += found.seconds + wake_up_s
+            predicted_s.append(found.seconds + wake_up_s)
             measured, in_chain = alone[plan, number], chains[plan]["parts_s"][number]
             parts.append(
                 {"plan": plan, "part": number, "start": first, "stop": last, "predicted_s": found.seconds}
                 | {"interpolated": not found.measured, "alone_s": measured, "chain_s": in_chain}
                 | {"beside_whole": found.seconds / measured * whole_s / profile.end_to_end.median_s - 1}
-                | {"error": found.seconds / measured - 1, "chain_error": (found.seconds + wake_up_s) / in_chain - 1}
+                | {"error": found.seconds / measured - 1, "chain_error": predicted_s[-1] / in_chain - 1}
             )
-        measured = chains[plan]["latency_s"]
+        hops_s = bare_hops(program, positions, predicted_s)
+        total, measured = sum(predicted_s) + sum(hops_s), chains[plan]["latency_s"]
         totals.append(
-            {"plan": plan, "predicted_s": predicted_sum, "measured_s": measured, "error": predicted_sum / measured - 1}
-            | {"compute_s": sum(chains[plan]["parts_s"]), "bytes": crossing}
+            {"plan": plan, "predicted_s": total, "measured_s": measured, "error": total / measured - 1}
+            | {"compute_s": sum(chains[plan]["parts_s"])}
+            | {"hops_predicted_s": hops_s, "hops_s": chains[plan]["hops_s"]}
+            | {"bytes": [program.graph.boundaries()[position - 1].bytes for position in positions]}
         )
     return {
         "network": name,
@@ -186,7 +181,6 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
         "profile_s": round(profiled - start, 1),
         "took_s": round(time.monotonic() - start, 1),
         "wake_up_s": wake_up_s,
-        "loopback": {"round_trip_s": loopback.round_trip_s, "up_bits_per_s": loopback.up_bits_per_s},
         "load_profile": profile.machine_load.mean_cores,
         # the processes that are measured are among the others here: about one core is theirs, see others()
         "load_measuring": load_of_others.mean_cores,
@@ -200,16 +194,28 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
     }
 
 
-def measured_loopback() -> Any:
-    """The link between two processes of this machine, as ``edgepart profile --link`` finds it."""
-    from edgepart.measuring.link_client import measure_link
+def bare_hops(program: Any, positions: Sequence[int], parts_s: Sequence[float]) -> list[float]:
+    """Seconds of every hop of a plan between processes that hold no layers, each busy for as long as its part."""
+    from edgepart.frameworks.signature import Signature
+    from edgepart.measuring.hops import measure_hops
+    from edgepart.measuring.processes import TierProcess
+    from edgepart.measuring.stand_in import StandIn
 
-    with subprocess.Popen([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            return measure_link("127.0.0.1", int(server.stdout.readline()), budget_s=2.0).link("loopback")
-        finally:
-            server.kill()
+    graph, tiers = program.graph, []
+    for number, seconds in enumerate(parts_s):
+        last = number == len(positions)
+        crossing = () if last else graph.crossing(graph.boundaries()[positions[number] - 1].layers)
+        given = Signature.of([graph.tensor(name) for name in crossing], (), graph.symbols).example(1)
+        gives = {name: (array.dtype.str, array.shape) for name, array in given.items()}
+        stand_in = StandIn(busy_s=seconds, gives=gives, classes=1 if last else None)
+        tiers.append(TierProcess(f"part{number}", None, (own_core(number),), stand_in=stand_in))
+    return measure_hops(tiers, program.example(), split=True, timeout_s=120)
+
+
+def own_core(number: int) -> int:
+    """Of the process of a chain."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[number % len(allowed)]
 
 
 def others(row: Mapping[str, Any]) -> float:
@@ -314,13 +320,13 @@ def run_chain(plan: str, folders: Mapping[tuple[str, int], Path], program: Any, 
 
     own = [folders[key] for key in folders if key[0] == plan]
     names = [f"part{number}" for number in range(len(own))]
-    cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
-    tiers = [TierProcess(name, folder, (next(cores),)) for name, folder in zip(names, own, strict=True)]
+    tiers = [TierProcess(names[number], folder, (own_core(number),)) for number, folder in enumerate(own)]
     order = {"run": names, "answer": names[-1], "thresholds": None}
     with Processes(tiers, [program.example()], split=True, threads=1, timeout_s=120) as processes:
         done = [processes.run(0, order) for _ in range(5 + (QUICK_RUNS if quick else CHAIN_RUNS))][5:]
     parts = [statistics.median(run["work"][number][1] for run in done) for number in range(len(names))]
-    return {"parts_s": parts, "latency_s": statistics.median(run["latency_s"] for run in done)}
+    hops = [statistics.median(run["hops"][number][0] for run in done) for number in range(len(names) - 1)]
+    return {"parts_s": parts, "hops_s": hops, "latency_s": statistics.median(run["latency_s"] for run in done)}
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -333,6 +339,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             "of parts alone interpolated": [p["error"] for row in own for p in row["parts"] if p["interpolated"]],
             "parts in a chain": [part["chain_error"] for row in own for part in row["parts"]],
             "chains end to end": [chain["error"] for row in own for chain in row["chains"]],
+            "hops": [
+                predicted / measured - 1
+                for row in own
+                for chain in row["chains"]
+                for predicted, measured in zip(chain["hops_predicted_s"], chain["hops_s"], strict=True)
+            ],
             "whole networks": [row["whole"]["error"] for row in own],
         }
         for kind, errors in kinds.items():

@@ -76,6 +76,11 @@ class BundlePart:
         stage = self.manifest.stages[number]
         return self._artefact(number).run({name: known[name] for name in stage.inputs if name in known})
 
+    @property
+    def stage_count(self) -> int:
+        """Stages, with exits or without."""
+        return len(self.manifest.stages)
+
     def needed(self, number: int) -> set[str]:
         """Names of the tensors that stages from ``number`` on read, or that are passed on to the next part."""
         return {name for stage in self.manifest.stages[number:] for name in stage.inputs} | set(self.outputs)

@@ -13,14 +13,17 @@ from edgepart.bundle import Bundle, open_bundle
 from edgepart.data.dataset import Dataset
 from edgepart.data.load import load_dataset
 from edgepart.errors import MeasurementError, UnknownName
+from edgepart.frameworks.signature import Signature
 from edgepart.hardware import Link, Profile, catalogue
 from edgepart.measuring.framing import Arrays
+from edgepart.measuring.hops import measure_hops
 from edgepart.measuring.measured import Comparison, ExitMeasured, HopMeasured, Measured, PartMeasured
 from edgepart.measuring.memory import PeakMemory, peak_memory
 from edgepart.measuring.prediction import PartPrediction, predict
 from edgepart.measuring.processes import Processes, TierProcess
 from edgepart.measuring.relay import Shape
 from edgepart.measuring.samples import from_dataset, made_up, unlike_example
+from edgepart.measuring.stand_in import StandIn
 from edgepart.measuring.thresholds import by_exit
 from edgepart.partitioning.plan import Plan
 from edgepart.profiling.machine import LoadSampler, processor
@@ -92,7 +95,8 @@ def measure_bundle(
             again = _over_and_over(processes, ways, runs)
         finally:
             other = load.stop()
-    report = _Report(opened, route, predicted, done, single, again)
+    bare = _bare_hops(opened, route, ways, predicted, samples[0], runs)
+    report = _Report(opened, route, predicted, done, single, again, bare)
     return Measured(
         network=opened.manifest.network,
         fingerprint=opened.plan.fingerprint,
@@ -164,7 +168,10 @@ class _Route:
         bare = [f"{a} to {b}" for a, b in zip(self.tiers, self.tiers[1:], strict=False) if a not in self.links]
         if not bare:
             return None
-        return f"from {', '.join(bare)} tensors go over loopback as it is, which counts as 0 s in what is predicted"
+        return (
+            f"from {', '.join(bare)} tensors go over loopback as it is: what is predicted for that was measured here, "
+            "between processes without layers"
+        )
 
 
 @dataclass(frozen=True)
@@ -215,6 +222,30 @@ def _over_and_over(processes: Processes, ways: _Ways, runs: int) -> dict[str, li
     return {tier: taken[1:] for tier, taken in found.items()}
 
 
+def _bare_hops(
+    bundle: Bundle, route: _Route, ways: _Ways, predicted: Mapping[str, PartPrediction], sample: Arrays, runs: int
+) -> dict[int, float]:
+    """Seconds of the hops over loopback as it is, by their number, measured without the parts."""
+    numbers = [number for number, tier in enumerate(route.tiers[:-1]) if tier not in route.links]
+    if not numbers:
+        return {}
+    graph, tiers = bundle.graph, []
+    for tier in route.tiers:
+        last, stand_in = tier == route.tiers[-1], None
+        if tier in ways.order["run"]:
+            part = bundle.parts[tier]
+            given = Signature.of([graph.tensor(name) for name in part.outputs], (), graph.symbols).example(1)
+            stand_in = StandIn(
+                busy_s=predicted[tier].compute_s or 0.0,
+                gives={name: (array.dtype.str, array.shape) for name, array in given.items()},
+                classes=len(bundle.classes) or 1 if last else None,
+            )
+        tiers.append(TierProcess(tier, None, route.cores.get(tier), stand_in=stand_in))
+    split = bundle.plan.deployment == "split"
+    found = measure_hops(tiers, sample, split=split, timeout_s=_TIMEOUT_S, runs=runs)
+    return {number: found[number] for number in numbers}
+
+
 class _Report:
     """What the runs say, beside the predictions."""
 
@@ -226,9 +257,11 @@ class _Report:
         done: Sequence[Done],
         single: Mapping[str, Sequence[Done]],
         again: Mapping[str, Sequence[float]],
+        bare: Mapping[int, float],
     ) -> None:
         self._bundle, self._plan, self._route = bundle, bundle.plan, route
         self._predicted, self._done, self._single, self._again = predicted, done, single, again
+        self._bare = bare
 
     def parts(self, memory: Mapping[str, PeakMemory]) -> tuple[PartMeasured, ...]:
         return tuple(self._part(tier, memory.get(tier)) for tier in self._route.tiers if tier in self._bundle.parts)
@@ -266,7 +299,7 @@ class _Report:
                     target=hop.target,
                     link=link.name if link else None,
                     sent_bytes=Comparison.of(hop.bytes, [float(sent) for _, sent in crossed]),
-                    transfer_s=Comparison.of(self._route.transfer_s(number), [seconds for seconds, _ in crossed]),
+                    transfer_s=Comparison.of(self._transfer_s(number), [seconds for seconds, _ in crossed]),
                 )
             )
         return tuple(found)
@@ -293,13 +326,18 @@ class _Report:
         run = next((run for run in self._done if run["exit"] == exit_name), None)
         if run is None:
             return None
-        total = sum(self._route.transfer_s(number) or 0.0 for number in range(len(run["hops"])))
+        total = sum(self._transfer_s(number) for number in range(len(run["hops"])))
         for tier, _, _ in run["work"]:
             stages = self._predicted[tier].stage_s
             if stages is None:
                 return None
             total += sum(stages[: self._stages_run(tier, exit_name)])
         return total
+
+    def _transfer_s(self, number: int) -> float:
+        """Predicted seconds of a hop."""
+        found = self._route.transfer_s(number)
+        return self._bare[number] if found is None else found
 
     def _stages_run(self, tier: str, exit_name: str) -> int:
         """Of a tier's stages, for a sample that leaves at an exit."""

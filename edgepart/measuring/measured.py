@@ -66,7 +66,7 @@ class HopMeasured(Record):
     link: str | None = None
     #: predicted is what the tensors hold, measured the whole frame
     sent_bytes: Comparison | None = None
-    #: until the answer was back, less the time that the target held the sample
+    #: until the answer was back, less what the parts and hops from the target on took
     transfer_s: Comparison | None = None
 
 

@@ -21,6 +21,7 @@ from edgepart.errors import MeasurementError
 from edgepart.files import write_arrays
 from edgepart.measuring.framing import Arrays
 from edgepart.measuring.relay import Relay, Shape
+from edgepart.measuring.stand_in import StandIn
 from edgepart.measuring.worker import Configuration
 from edgepart.profiling.machine import KEEP_MEMORY
 
@@ -39,12 +40,14 @@ class TierProcess:
         folder: of its part; None: it holds no layers
         cores: to pin it to; None: all
         shape: of the link to the next tier; None: loopback as it is
+        stand_in: of a part, instead of one
     """
 
     tier: str
     folder: Path | None
     cores: tuple[int, ...] | None = None
     shape: Shape | None = None
+    stand_in: StandIn | None = None
 
 
 class Processes:
@@ -113,6 +116,7 @@ class Processes:
                 cores=None if tier.cores is None else list(tier.cores),
                 token=token,
                 timeout_s=self._timeout_s,
+                stand_in=None if tier.stand_in is None else dataclasses.asdict(tier.stand_in),
             )
             self._say(running, dataclasses.asdict(configuration))
         above: tuple[str, int] | None = None

@@ -26,8 +26,10 @@ from edgepart.bundle.part import BundlePart, open_part
 from edgepart.errors import EdgepartError, MeasurementError
 from edgepart.files import read_arrays
 from edgepart.measuring import framing
+from edgepart.measuring.stand_in import IdlePart, StandIn
 
 Values = dict[str, NDArray[np.generic]]
+AnyPart = BundlePart | IdlePart
 #: most seconds that a part is run over and over
 _AGAIN_S = 10.0
 Tell = Callable[[dict[str, Any]], None]
@@ -39,6 +41,7 @@ class Configuration:
 
     Attributes:
         folder: of its part; None: it holds no layers and passes everything on
+        stand_in: fields of a :class:`StandIn` in the place of a part
         split: its part continues from the one before; otherwise it starts from the raw input
         first: it takes orders on stdin and samples from the file ``samples``; others listen
         cores: to run on; None: all
@@ -55,6 +58,7 @@ class Configuration:
     cores: list[int] | None
     token: str
     timeout_s: float
+    stand_in: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Answer:
 class Node:
     """A tier: its part and the connection to the tier above."""
 
-    def __init__(self, configuration: Configuration, part: BundlePart | None) -> None:
+    def __init__(self, configuration: Configuration, part: AnyPart | None) -> None:
         self._own, self._part = configuration, part
         self.upper: socket.socket | None = None
 
@@ -100,7 +104,7 @@ class Node:
         above = self._ask(arrays, order)
         return Answer(above.exit, above.logits, [*work, *above.work], above.hops)
 
-    def _again(self, part: BundlePart, arrays: Values, order: dict[str, Any]) -> list[tuple[str, float, bool]]:
+    def _again(self, part: AnyPart, arrays: Values, order: dict[str, Any]) -> list[tuple[str, float, bool]]:
         """Run the part over and over on one sample, for so many times or seconds."""
         work: list[tuple[str, float, bool]] = []
         ends = time.perf_counter() + _AGAIN_S
@@ -111,7 +115,7 @@ class Node:
         return work
 
     def _run(
-        self, part: BundlePart, arrays: Values, order: dict[str, Any]
+        self, part: AnyPart, arrays: Values, order: dict[str, Any]
     ) -> tuple[str | None, NDArray[np.generic], Values, bool]:
         """(exit or None, its logits, what goes on, whether every stage ran)."""
         stages, thresholds, asked = part.stages(arrays), order["thresholds"] or {}, 0
@@ -122,7 +126,7 @@ class Node:
                 last, logits = next(stages)
                 asked += 1
                 if last in thresholds and _confidence(logits) >= thresholds[last]:
-                    return last, logits, {}, asked == len(part.manifest.stages)
+                    return last, logits, {}, asked == part.stage_count
         except StopIteration as end:
             going_on: Values = end.value
         return (last if order["answer"] == self._own.tier else None), logits, going_on, True
@@ -134,13 +138,15 @@ class Node:
         described, payload = framing.packed(arrays)
         sent = framing.send(self.upper, {"order": order, "arrays": described}, payload)
         header, answer = framing.receive(self.upper)
-        taken = time.perf_counter() - start - header["held_s"]
+        work, hops = [tuple(each) for each in header["work"]], [tuple(each) for each in header["hops"]]
+        # what neither a part above nor a hop above has taken is this hop's
+        taken = time.perf_counter() - start - sum(each[1] for each in work) - sum(each[0] for each in hops)
         logits = framing.unpacked(header["arrays"], answer)["logits"]
         return Answer(
             exit=header["exit"],
             logits=logits,
-            work=[tuple(each) for each in header["work"]],
-            hops=[(taken, sent), *(tuple(each) for each in header["hops"])],
+            work=work,
+            hops=[(taken, sent), *hops],
         )
 
 
@@ -157,7 +163,7 @@ def main(orders: TextIO, tell: Tell) -> None:
     part = open_part(own.folder) if own.folder is not None else None
     if part is not None:
         part.set_threads(own.threads)
-    node = Node(own, part)
+    node = Node(own, IdlePart(StandIn(**own.stand_in)) if own.stand_in else part)
     above = json.loads(orders.readline())
     if above is not None:
         node.upper = framing.connect(above[0], above[1], own.timeout_s)
@@ -220,11 +226,10 @@ def _serve(node: Node, lower: socket.socket) -> None:
             header, payload = framing.receive(lower)
         except framing.Closed:
             return
-        start = time.perf_counter()
         answer = node.work(framing.unpacked(header["arrays"], payload), header["order"])
         described, logits = framing.packed({"logits": answer.logits})
         reply = {"exit": answer.exit, "work": answer.work, "hops": answer.hops, "arrays": described}
-        framing.send(lower, reply | {"held_s": time.perf_counter() - start}, logits)
+        framing.send(lower, reply, logits)
 
 
 def _confidence(logits: NDArray[np.generic]) -> float:

@@ -40,7 +40,7 @@ def test_tables_a_file_and_a_plot(tmp_path, capsys):
     drawn = (tmp_path / "measured" / "measured.svg").read_text()
     assert "mobile: predicted 20 ms, measured" in drawn
     assert "edge to cloud: predicted" in drawn
-    assert "mobile to edge" not in drawn
+    assert "mobile to edge: predicted" in drawn
 
 
 def test_json_and_a_threshold(capsys):
