@@ -277,7 +277,14 @@ def _exit_shares(
             f"{bundle} is a bundle of the network '{opened.manifest.network}' ({opened.manifest.fingerprint}), not of "
             f"'{graph.name}' ({graph.fingerprint}) in the profile: name a bundle of the same network"
         )
-    return exit_shares(opened, strategy, threshold)
+    shares = exit_shares(opened, strategy, threshold)
+    if all(share.going_on == 1 for share in shares):
+        which = "the thresholds that keep its accuracy" if threshold is None else f"--threshold {threshold:g}"
+        raise EdgepartError(
+            f"with {which} no sample of {bundle}'s validation data leaves at an exit: name a --threshold that some "
+            "reach, or leave out --exits-of"
+        )
+    return shares
 
 
 def show(plan: Plan) -> None:

@@ -60,11 +60,6 @@ def exit_shares(
     else:
         setting = chosen.one(threshold)
     leaves = chosen.policy(setting).decide(trace).exit
-    if threshold is not None and not (leaves < len(plan.exits)).any():
-        raise DispatchError(
-            f"at the threshold {threshold:g} of '{chosen.name}' no sample of the bundle's validation data leaves at an "
-            "exit: name one that some reach, or leave it out to have one chosen"
-        )
     going_on = 1 - np.cumsum(np.bincount(leaves, minlength=len(plan.exit_names))) / len(trace)
     places = {layer.name: position for position, layer in enumerate(graph.layers)}
     found = []

@@ -34,8 +34,3 @@ def test_what_is_refused(bundle):
         edgepart.exit_shares(bundle, "entropi")
     with pytest.raises(DispatchError, match="does not leave by a threshold"):
         edgepart.exit_shares(bundle, "fixed-tier")
-
-
-def test_a_threshold_that_nobody_reaches(bundle):
-    with pytest.raises(DispatchError, match=r"at the threshold 2 of 'confidence' no sample .* leaves at an exit"):
-        edgepart.exit_shares(bundle, threshold=2.0)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from banks import on_tiers
 from click.testing import CliRunner
+from sample_profiles import make_profile
 from small_networks import EXAMPLE, captured, images, network, plan_for
 
 from edgepart.bundle import build
+from edgepart.cli.main import main
 from edgepart.cli.output import json_option
 from edgepart.cli.search import answer
 from edgepart.cli.search_options import options
@@ -23,6 +25,7 @@ from edgepart.evaluation.costs import cost_model, tabulate
 from edgepart.evaluation.exit_shares import exit_shares
 from edgepart.partitioning import Plan
 from edgepart.partitioning.values import value
+from edgepart.profiling.machine import this_device
 from edgepart.search import Pareto, open_banks, search
 from edgepart.search.plot import plot
 from edgepart.search.study import Study
@@ -348,3 +351,15 @@ def test_options_that_do_not_fit_are_told(command, given, what):
 
 def test_a_point_that_the_front_does_not_have_is_told(command, bundles):
     assert "give 1 to" in str(command("--pareto", f"--bank={bundles[0].path}", "--pick", "999").exception)
+
+
+@pytest.mark.parametrize(("threshold", "answer"), [("2", "with --threshold 2 no sample of"), ("0", None)])
+def test_a_threshold_that_no_sample_reaches_is_refused(bundles, graph, threshold, answer, tmp_path, capsys):
+    profile = make_profile(graph, {layer.name: 0.01 for layer in graph.layers}, this_device(1e9))
+    profile.save(tmp_path / "profile.json")
+    tiers = ["--tier", "mobile=raspberry-pi-4", "--tier", "cloud=this", "--link", "mobile:cloud=wifi"]
+    options = ["--exits-of", str(bundles[0].path), "--threshold", threshold, "-o", str(tmp_path / "plan.json")]
+    code = main(["partition", str(tmp_path / "profile.json"), *tiers, *options])
+    told = capsys.readouterr().err
+    assert code == (2 if answer else 0), told
+    assert answer is None or answer in told
