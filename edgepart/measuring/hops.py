@@ -12,7 +12,7 @@ from edgepart.measuring.stand_in import StandIn
 
 #: samples sent at most, and those before them that are not counted
 _RUNS, _WARM_UP = 40, 5
-#: a wait beyond that makes nothing colder
+#: a longer wait makes hops some tenths of a millisecond longer, which is little beside such a part
 _MOST_BUSY_S = 0.05
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def measure_bundle(
             again = _over_and_over(processes, ways, runs)
         finally:
             other = load.stop()
-    bare = _bare_hops(opened, route, ways, predicted, samples[0], runs)
+    bare = _bare_hops(opened, route, ways, predicted, done, samples[0])
     report = _Report(opened, route, predicted, done, single, again, bare)
     return Measured(
         network=opened.manifest.network,
@@ -164,7 +165,7 @@ class _Route:
         return hop.transfer_s if link == hop.link else link.transfer_s(hop.bytes)
 
     def remark(self) -> str | None:
-        """What is not predicted about the hops."""
+        """What predictions of hops over loopback rest on."""
         bare = [f"{a} to {b}" for a, b in zip(self.tiers, self.tiers[1:], strict=False) if a not in self.links]
         if not bare:
             return None
@@ -223,27 +224,41 @@ def _over_and_over(processes: Processes, ways: _Ways, runs: int) -> dict[str, li
 
 
 def _bare_hops(
-    bundle: Bundle, route: _Route, ways: _Ways, predicted: Mapping[str, PartPrediction], sample: Arrays, runs: int
+    bundle: Bundle,
+    route: _Route,
+    ways: _Ways,
+    predicted: Mapping[str, PartPrediction],
+    done: Sequence[Done],
+    sample: Arrays,
 ) -> dict[int, float]:
-    """Seconds of the hops over loopback as it is, by their number, measured without the parts."""
-    numbers = [number for number, tier in enumerate(route.tiers[:-1]) if tier not in route.links]
+    """Seconds of the hops over loopback as it is that samples crossed, by their number, measured without the parts."""
+    crossed = max(len(run["hops"]) for run in done)
+    numbers = [number for number in range(crossed) if route.tiers[number] not in route.links]
     if not numbers:
         return {}
     graph, tiers = bundle.graph, []
     for tier in route.tiers:
-        last, stand_in = tier == route.tiers[-1], None
+        stand_in = None
         if tier in ways.order["run"]:
-            part = bundle.parts[tier]
+            part, known_s = bundle.parts[tier], predicted[tier].compute_s
             given = Signature.of([graph.tensor(name) for name in part.outputs], (), graph.symbols).example(1)
             stand_in = StandIn(
-                busy_s=predicted[tier].compute_s or 0.0,
+                # what nothing is known of is busy for as long as it just was
+                busy_s=statistics.median(_taken(done, tier) or [0.0]) if known_s is None else known_s,
                 gives={name: (array.dtype.str, array.shape) for name, array in given.items()},
-                classes=len(bundle.classes) or 1 if last else None,
+                classes=(len(bundle.classes) or 1) if tier == route.tiers[-1] else None,
             )
         tiers.append(TierProcess(tier, None, route.cores.get(tier), stand_in=stand_in))
     split = bundle.plan.deployment == "split"
-    found = measure_hops(tiers, sample, split=split, timeout_s=_TIMEOUT_S, runs=runs)
+    with progress("running its hops without parts", 1) as advance:
+        found = measure_hops(tiers, sample, split=split, timeout_s=_TIMEOUT_S, runs=len(done))
+        advance(1)
     return {number: found[number] for number in numbers}
+
+
+def _taken(done: Sequence[Done], tier: str) -> list[float]:
+    """Seconds of the runs of a tier's whole part."""
+    return [seconds for run in done for name, seconds, whole in run["work"] if name == tier and whole]
 
 
 class _Report:
@@ -269,12 +284,7 @@ class _Report:
     def _part(self, tier: str, memory: PeakMemory | None) -> PartMeasured:
         manifest, predicted = self._bundle.parts[tier].manifest, self._predicted[tier]
         own = next(each for each in self._plan.tiers if each.name == tier)
-        taken = [
-            seconds
-            for run in (self._single.get(tier) or self._done)
-            for name, seconds, whole in run["work"]
-            if name == tier and whole
-        ]
+        taken = _taken(self._single.get(tier) or self._done, tier)
         return PartMeasured(
             tier=tier,
             runtime=manifest.runtime,
@@ -326,7 +336,7 @@ class _Report:
         run = next((run for run in self._done if run["exit"] == exit_name), None)
         if run is None:
             return None
-        total = sum(self._transfer_s(number) for number in range(len(run["hops"])))
+        total = sum(self._transfer_s(number) or 0.0 for number in range(len(run["hops"])))
         for tier, _, _ in run["work"]:
             stages = self._predicted[tier].stage_s
             if stages is None:
@@ -334,10 +344,10 @@ class _Report:
             total += sum(stages[: self._stages_run(tier, exit_name)])
         return total
 
-    def _transfer_s(self, number: int) -> float:
-        """Predicted seconds of a hop."""
+    def _transfer_s(self, number: int) -> float | None:
+        """Predicted seconds of a hop; None where it is over loopback as it is and nothing crossed it."""
         found = self._route.transfer_s(number)
-        return self._bare[number] if found is None else found
+        return self._bare.get(number) if found is None else found
 
     def _stages_run(self, tier: str, exit_name: str) -> int:
         """Of a tier's stages, for a sample that leaves at an exit."""

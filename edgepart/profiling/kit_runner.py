@@ -138,23 +138,25 @@ def after_waiting(calls: Sequence[Callable[[], object]], whole_s: float, rounds:
 
     A single one sleeps meanwhile, for about as long as the whole takes.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     workers = [ThreadPoolExecutor(1) for _ in calls]
-    if threads == 1 and len(cores) >= len(calls) > 1:
-        for worker, core in zip(workers, cores):  # noqa: B905  (Python 3.8)
-            worker.submit(os.sched_setaffinity, 0, {core}).result()
-    longer = []
-    for _ in range(rounds):
-        settled = [worker.submit(_settled, call).result() for worker, call in zip(workers, calls)]  # noqa: B905
-        for turn in range(TURNS):
-            for worker, call, settled_s in zip(workers, calls, settled):  # noqa: B905
-                time.sleep(min(whole_s, MOST_WAIT_S) if len(calls) == 1 else HOP_S)
-                taken = worker.submit(_timed, call).result()
-                if turn:  # before the first one the wait was longer
-                    longer.append(taken - settled_s)
-    for worker in workers:
-        worker.shutdown()
-    return longer
+    try:
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        if threads == 1 and len(cores) >= len(calls) > 1:
+            for worker, core in zip(workers, cores):  # noqa: B905  (Python 3.8)
+                worker.submit(os.sched_setaffinity, 0, {core}).result()
+        longer = []
+        for _ in range(rounds):
+            settled = [worker.submit(_settled, call).result() for worker, call in zip(workers, calls)]  # noqa: B905
+            for turn in range(TURNS):
+                for worker, call, settled_s in zip(workers, calls, settled):  # noqa: B905
+                    time.sleep(min(whole_s, MOST_WAIT_S) if len(calls) == 1 else HOP_S)
+                    taken = worker.submit(_timed, call).result()
+                    if turn:  # before the first one the wait was longer
+                        longer.append(taken - settled_s)
+        return longer
+    finally:
+        for worker in workers:
+            worker.shutdown()
 
 
 def _settled(call: Callable[[], object]) -> float:

@@ -81,7 +81,7 @@ def measure_wake_up(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Measurement:
-    """Seconds that a part takes longer after waiting than over and over, never negative: mean of the sides' medians.
+    """Seconds that a part takes longer after waiting than over and over: the mean of the sides' medians, at least 0.
 
     Args:
         cuts: the sides of each; a single one stands for a network that is not cut, and waits for nobody

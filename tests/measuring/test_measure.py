@@ -100,6 +100,47 @@ def test_loopback_is_predicted_from_processes_without_layers_and_another_link_as
     assert any("from mobile to edge tensors go over loopback" in remark for remark in found.remarks)
 
 
+def stand_ins(monkeypatch, *arguments, **options):
+    """What stands in for the parts when hops are measured, by tier, and the hops that are then predicted."""
+    seen = {}
+
+    def measured(tiers, sample, *, split, timeout_s, runs):
+        seen.update({tier.tier: tier for tier in tiers})
+        return [0.25 * (number + 1) for number in range(len(tiers) - 1)]
+
+    monkeypatch.setattr("edgepart.measuring.measure.measure_hops", measured)
+    found = measure_bundle(*arguments, runs=2, **options)
+    hops_s = [hop.transfer_s and hop.transfer_s.predicted for hop in found.hops]
+    return {tier: each.stand_in for tier, each in seen.items()}, hops_s, found
+
+
+def test_stand_ins_are_as_busy_as_the_parts_and_give_what_they_give(tmp_path, monkeypatch):
+    found, hops_s, measured = stand_ins(monkeypatch, bundle(tmp_path), pin_cores={})
+    assert [each.busy_s for each in found.values()] == pytest.approx(list(SLEEPS.values()))
+    given = [dict(each.gives) for each in found.values()]
+    assert given == [{layer: ("<f4", (1, fake_bundle.WIDTH))} for layer in ("first", "second")] + [{}]
+    assert [each.classes for each in found.values()] == [None, None, 2]
+    assert hops_s == [0.25, 0.5]
+    assert measured.latency_s.predicted == pytest.approx(sum(SLEEPS.values()) + 0.75)
+
+
+def test_stand_ins_of_parts_that_nothing_is_known_of_are_as_busy_as_these_were(tmp_path, monkeypatch):
+    found, _, measured = stand_ins(monkeypatch, bundle(tmp_path, device=example_device("phone")))
+    for each, part in zip(found.values(), measured.parts, strict=True):
+        assert part.compute_s.predicted is None
+        assert each.busy_s == pytest.approx(part.compute_s.measured.median)
+
+
+def test_nested_only_the_parts_that_ran_have_stand_ins(tmp_path, monkeypatch):
+    found, _, _ = stand_ins(monkeypatch, bundle(tmp_path, "nested", certain=0.7))
+    assert [each is None for each in found.values()] == [True, True, False]
+
+
+def test_hops_that_nothing_crossed_are_not_measured_without_parts(tmp_path, monkeypatch):
+    found, hops_s, _ = stand_ins(monkeypatch, bundle(tmp_path, certain=0.7), threshold=0.6)
+    assert (found, hops_s) == ({}, [None, None])
+
+
 def test_samples_leave_where_they_are_sure(tmp_path):
     path = bundle(tmp_path, certain=0.7)
     early = measure_bundle(path, runs=2, threshold=0.6)

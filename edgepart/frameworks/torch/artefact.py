@@ -24,7 +24,10 @@ from edgepart.silence import quiet
 
 
 class Artefact:
-    """An exported module from a file. ``module`` is called and returns like :attr:`Part.module`."""
+    """An exported module from a file. ``module`` is called and returns like :attr:`Part.module`.
+
+    Its weights may change in place, not be replaced: where they lie is looked up once.
+    """
 
     def __init__(self, module: nn.Module, signature: Signature) -> None:
         self.module, self.signature = module, signature
