@@ -196,7 +196,6 @@ def run_case(name: str, runtime_name: str, quick: bool) -> dict[str, Any]:
 
 def bare_hops(program: Any, positions: Sequence[int], parts_s: Sequence[float]) -> list[float]:
     """Seconds of every hop of a plan between processes that hold no layers, each busy for as long as its part."""
-    from edgepart.frameworks.signature import Signature
     from edgepart.measuring.hops import measure_hops
     from edgepart.measuring.processes import TierProcess
     from edgepart.measuring.stand_in import StandIn
@@ -205,9 +204,7 @@ def bare_hops(program: Any, positions: Sequence[int], parts_s: Sequence[float]) 
     for number, seconds in enumerate(parts_s):
         last = number == len(positions)
         crossing = () if last else graph.crossing(graph.boundaries()[positions[number] - 1].layers)
-        given = Signature.of([graph.tensor(name) for name in crossing], (), graph.symbols).example(1)
-        gives = {name: (array.dtype.str, array.shape) for name, array in given.items()}
-        stand_in = StandIn(busy_s=seconds, gives=gives, classes=1 if last else None)
+        stand_in = StandIn.of(graph, crossing, seconds, 1 if last else None)
         tiers.append(TierProcess(f"part{number}", None, (own_core(number),), stand_in=stand_in))
     return measure_hops(tiers, program.example(), split=True, timeout_s=120)
 

@@ -14,7 +14,6 @@ from edgepart.bundle import Bundle, open_bundle
 from edgepart.data.dataset import Dataset
 from edgepart.data.load import load_dataset
 from edgepart.errors import MeasurementError, UnknownName
-from edgepart.frameworks.signature import Signature
 from edgepart.hardware import Link, Profile, catalogue
 from edgepart.measuring.framing import Arrays
 from edgepart.measuring.hops import measure_hops
@@ -236,18 +235,15 @@ def _bare_hops(
     numbers = [number for number in range(crossed) if route.tiers[number] not in route.links]
     if not numbers:
         return {}
-    graph, tiers = bundle.graph, []
+    tiers = []
     for tier in route.tiers:
         stand_in = None
         if tier in ways.order["run"]:
-            part, known_s = bundle.parts[tier], predicted[tier].compute_s
-            given = Signature.of([graph.tensor(name) for name in part.outputs], (), graph.symbols).example(1)
-            stand_in = StandIn(
-                # what nothing is known of is busy for as long as it just was
-                busy_s=statistics.median(_taken(done, tier) or [0.0]) if known_s is None else known_s,
-                gives={name: (array.dtype.str, array.shape) for name, array in given.items()},
-                classes=(len(bundle.classes) or 1) if tier == route.tiers[-1] else None,
-            )
+            # what nothing is known of is busy for as long as it just was
+            known_s = predicted[tier].compute_s
+            busy_s = statistics.median(_taken(done, tier) or [0.0]) if known_s is None else known_s
+            classes = (len(bundle.classes) or 1) if tier == route.tiers[-1] else None
+            stand_in = StandIn.of(bundle.graph, bundle.parts[tier].outputs, busy_s, classes)
         tiers.append(TierProcess(tier, None, route.cores.get(tier), stand_in=stand_in))
     split = bundle.plan.deployment == "split"
     with progress("running its hops without parts", 1) as advance:

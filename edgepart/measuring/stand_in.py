@@ -10,11 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepart.bundle.part import Logits
+from edgepart.frameworks.signature import Signature
+from edgepart.graph import Graph
 from edgepart.measuring.framing import Arrays
 
 #: what a stand-in goes through while it is busy: more than the caches of a core hold; and how much at once
@@ -34,6 +37,12 @@ class StandIn:
     busy_s: float
     gives: Mapping[str, tuple[str, Sequence[int]]]
     classes: int | None = None
+
+    @classmethod
+    def of(cls, graph: Graph, tensors: Sequence[str], busy_s: float, classes: int | None = None) -> Self:
+        """In the place of a part that gives tensors of a graph, in the sizes of its example."""
+        given = Signature.of([graph.tensor(name) for name in tensors], (), graph.symbols).example(1)
+        return cls(busy_s, {name: (array.dtype.str, array.shape) for name, array in given.items()}, classes)
 
 
 class IdlePart:
